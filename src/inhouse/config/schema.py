@@ -1,0 +1,231 @@
+"""Every section and key of inhouse.toml, with its default and its meaning.
+
+This file is the manual: the sample, the reference page and `inhouse check` are generated from it.
+`note` is the sentence that explains a key; `least` and `most` bound a number, both included.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inhouse.config.secrets import Secret
+from inhouse.domain import EngineKind, Task
+
+
+def key(default: Any, note: str, *, least: float | None = None, most: float | None = None) -> Any:
+    """A key of a section: its default, what it means, its bounds."""
+    metadata = {"note": note, "least": least, "most": most}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySection:
+    """Where clients connect, and how long and how large a request may be."""
+
+    listen: str = key("127.0.0.1:8080", "address and port for clients; port 0 takes a free one")
+    trusted_proxies: list[str] = key(
+        [],
+        "addresses or networks of the proxies in front, which may say who the client is; "
+        "required to listen beyond loopback, because this listener speaks plain text",
+    )
+    max_connections: int = key(4096, "open client connections", least=1, most=100_000)
+    max_body_bytes: int = key(8_388_608, "largest request body", least=1024, most=268_435_456)
+    max_answer_bytes: int = key(
+        33_554_432, "largest answer that is not streamed", least=1024, most=1_073_741_824
+    )
+    head_timeout_s: float = key(10.0, "for the request line and headers", least=0.1, most=300)
+    body_timeout_s: float = key(60.0, "for the body to arrive", least=0.1, most=3600)
+    idle_timeout_s: float = key(75.0, "for a kept connection with no request", least=1, most=3600)
+    request_timeout_s: float = key(
+        600.0, "for a whole request, queue and answer included", least=1, most=86_400
+    )
+    write_timeout_s: float = key(
+        60.0, "for a client that has stopped reading its answer", least=1, most=3600
+    )
+    shutdown_timeout_s: float = key(
+        20.0, "for running requests to end when the gateway stops", least=0, most=3600
+    )
+    extra_fields: list[str] = key(
+        [], "names of further top-level request fields that are passed on to the engine"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSection:
+    """Where operators and Prometheus connect."""
+
+    listen: str = key("127.0.0.1:8081", "address and port for /healthz, /readyz and /metrics")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSection:
+    """One name that clients may use, and what is behind it."""
+
+    engines: list[str] = key(
+        [],
+        "what answers to this name: a GGUF file or a directory holding one, "
+        "'builtin:NAME', 'vllm://HOST:PORT/MODEL', 'ollama://HOST:PORT/MODEL', "
+        "'llamacpp://HOST:PORT', 'openai://HOST:PORT/MODEL' ('vllm+https://...' for TLS), "
+        "or the name of an [engines] section",
+    )
+    model: str = key("", "the model's name at the engines of [engines]; as here when empty")
+    task: Task = key(Task.CHAT, "what it is for: 'chat' or 'embedding'")
+    max_output_tokens: int = key(
+        0, "most tokens in one answer of this model; 0 takes limits.max_output_tokens", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSection:
+    """One engine by name, for what does not fit into one line."""
+
+    kind: EngineKind = key(EngineKind.VLLM, "embedded, llamacpp, vllm, ollama or openai")
+    url: str = key("", "http://HOST:PORT or https://HOST:PORT of a running engine")
+    path: str = key("", "for kind 'embedded': a GGUF file, or a directory holding one")
+    api_key: Secret = key(Secret(""), "what the engine wants as bearer token, if anything")
+    concurrency: int = key(
+        0, "requests that it serves at once; 0 takes the kind's default", least=0, most=4096
+    )
+    context_tokens: int = key(
+        4096, "for kind 'embedded': context of each slot", least=256, most=1_048_576
+    )
+    threads: int = key(0, "for kind 'embedded': CPU threads; 0 takes all cores", least=0, most=512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamSection:
+    """How engines are reached and judged."""
+
+    connect_timeout_s: float = key(2.0, "for a connection to an engine", least=0.05, most=60)
+    first_byte_timeout_s: float = key(
+        120.0, "for an engine to begin its answer", least=0.1, most=3600
+    )
+    stall_timeout_s: float = key(60.0, "between two pieces of an answer", least=0.1, most=3600)
+    probe_interval_s: float = key(
+        10.0, "between two probes of an engine (a real one-token answer)", least=0.1, most=3600
+    )
+    probe_timeout_s: float = key(30.0, "for a probe to be answered", least=0.1, most=3600)
+    fall: int = key(3, "failures in a row that take an engine out", least=1, most=100)
+    rise: int = key(2, "answers in a row that bring it back", least=1, most=100)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsSection:
+    """What one key, and one request, may take."""
+
+    requests_per_minute: int = key(600, "per key; 0 for no limit", least=0, most=10_000_000)
+    concurrent_requests: int = key(64, "per key at once; 0 for no limit", least=0, most=100_000)
+    max_output_tokens: int = key(4096, "most tokens in one answer", least=1, most=10_000_000)
+    max_choices: int = key(4, "most answers to one request (n, best_of)", least=1, most=128)
+    max_stop_sequences: int = key(16, "most stop sequences", least=0, most=1024)
+    max_logprobs: int = key(20, "most log probabilities per token", least=0, most=1000)
+    max_messages: int = key(2048, "most messages in one conversation", least=1, most=100_000)
+    max_embedding_inputs: int = key(512, "most texts in one embedding request", least=1, most=65_536)
+    queue_length: int = key(256, "requests that may wait for an engine, per model", least=0, most=100_000)
+    queue_timeout_s: float = key(30.0, "for a request to wait for an engine", least=0, most=3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DlpSection:
+    """What happens to sensitive data: 'off', 'log' (the rule's name goes to the audit log) or 'block'."""
+
+    prompt: str = key("log", "in what clients send: 'off', 'log' or 'block'")
+    answer: str = key("off", "in what engines answer: 'off', 'log' or 'block'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSection:
+    """The log of every request."""
+
+    directory: str = key("", "where it is kept; DATA/audit when empty")
+    segment_bytes: int = key(67_108_864, "size at which a new file is begun", least=65_536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysSection:
+    """API keys."""
+
+    expire_days: int = key(90, "life of a new key, unless told otherwise", least=1, most=3650)
+    overlap_hours: int = key(24, "how long the old secret works after a rotation", least=0, most=8760)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSection:
+    """Where keys are kept."""
+
+    url: str = key("", "database; DATA/inhouse.db (SQLite) when empty")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSection:
+    """The operator's log, on standard error. It never holds a prompt, an answer or a secret."""
+
+    level: str = key("info", "'debug', 'info', 'warning' or 'error'")
+    format: str = key("text", "'text' or 'json'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole file."""
+
+    gateway: GatewaySection = field(default_factory=GatewaySection)
+    admin: AdminSection = field(default_factory=AdminSection)
+    models: dict[str, ModelSection] = field(default_factory=dict)
+    engines: dict[str, EngineSection] = field(default_factory=dict)
+    upstream: UpstreamSection = field(default_factory=UpstreamSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
+    dlp: DlpSection = field(default_factory=DlpSection)
+    audit: AuditSection = field(default_factory=AuditSection)
+    keys: KeysSection = field(default_factory=KeysSection)
+    store: StoreSection = field(default_factory=StoreSection)
+    log: LogSection = field(default_factory=LogSection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One engine serving one model, worked out from a source line or an [engines] section."""
+
+    name: str  # unique: "chat@10.0.3.11:8000", "chat@embedded"
+    kind: EngineKind
+    model: str  # the model's name at the engine
+    url: str = ""  # scheme://host:port, no path; empty for EMBEDDED until it is started
+    path: Path | None = None  # EMBEDDED: the GGUF file (first shard)
+    api_key: Secret = field(default_factory=lambda: Secret(""))
+    concurrency: int = 4
+    context_tokens: int = 4096
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One name that clients use, its task, and the engines behind it."""
+
+    name: str
+    task: Task
+    engines: tuple[Engine, ...]
+    max_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What a process runs on: the settings, what was worked out from them, and their origins."""
+
+    settings: Settings
+    models: dict[str, Model]
+    data: Path  # the data directory, absolute
+    file: Path | None  # the file read, if any
+    origins: dict[str, str]  # dotted key -> "default", "inhouse.toml", "INHOUSE_GATEWAY_LISTEN"
+
+    @property
+    def audit_directory(self) -> Path:
+        return Path(self.settings.audit.directory) if self.settings.audit.directory else self.data / "audit"
+
+    @property
+    def store_url(self) -> str:
+        return self.settings.store.url or f"sqlite:///{self.data / 'inhouse.db'}"
+
+    @property
+    def secrets_directory(self) -> Path:
+        return self.data / "secrets"
