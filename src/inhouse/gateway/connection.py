@@ -1,0 +1,451 @@
+"""One client connection: bytes in, one exchange at a time, bytes out.
+
+    HEAD ──whole head──► BODY ──whole body──► ANSWER ──answer out──► HEAD ...
+      │                    │                     │
+      └── malformed ───────┴──► LINGER ──────────┘ (answer refused or cut) ──► closed
+
+No timer per request: every connection has one `deadline`, and the listener sweeps them all.
+A client that closes ends its request's task at once.
+"""
+
+import asyncio
+import enum
+from collections.abc import Awaitable, Callable
+
+from inhouse.gateway.http1 import ChunkedBody, Head, Malformed, check_partial, parse_head
+
+HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and of a next request
+LINGER_S = 2.0  # for a client to read our last words before the connection goes
+WRITE_HIGH_BYTES = 65_536  # beyond this much unread by the client, the engine is read no further
+WRITE_LOW_BYTES = 16_384
+
+REASONS = {
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 413: b"Content Too Large",
+    414: b"URI Too Long", 415: b"Unsupported Media Type", 417: b"Expectation Failed",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 507: b"Insufficient Storage",
+}  # fmt: skip
+
+
+class State(enum.Enum):
+    HEAD = "head"
+    BODY = "body"
+    ANSWER = "answer"
+    LINGER = "linger"
+
+
+class ClientGone(Exception):  # noqa: N818 - a fact, not a fault
+    """The client left, or stopped reading for too long: there is nobody to answer."""
+
+
+class BodyTooLarge(Exception):  # noqa: N818 - turned into a refusal by the receive stage
+    """The body is larger than the limit that `Exchange.body` was given."""
+
+
+class Listening:
+    """What all connections of one listener share: its limits, its clock, who answers."""
+
+    def __init__(
+        self,
+        answer: Callable[["Exchange"], Awaitable[None]],
+        malformed: Callable[["Connection", Malformed], bytes],
+        *,
+        head_timeout_s: float = 10.0,
+        body_timeout_s: float = 60.0,
+        idle_timeout_s: float = 75.0,
+        request_timeout_s: float = 600.0,
+        write_timeout_s: float = 60.0,
+        max_connections: int = 4096,
+    ) -> None:
+        self.answer = answer
+        self.malformed = malformed
+        self.head_timeout_s = head_timeout_s
+        self.body_timeout_s = body_timeout_s
+        self.idle_timeout_s = idle_timeout_s
+        self.request_timeout_s = request_timeout_s
+        self.write_timeout_s = write_timeout_s
+        self.max_connections = max_connections
+        self.connections: set[Connection] = set()
+        self.stopping = False
+        self.loop = asyncio.get_running_loop()
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one client connection."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_chunked",
+        "_kept",
+        "_left",
+        "_shared",
+        "_task",
+        "_wanted",
+        "_writable",
+        "deadline",
+        "exchange",
+        "peer",
+        "state",
+        "transport",
+        "write_deadline",
+    )
+
+    def __init__(self, shared: Listening) -> None:
+        self._shared = shared
+        self.state = State.HEAD
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self.peer = ""
+        self.exchange: Exchange | None = None
+        self.deadline = 0.0
+        self.write_deadline = 0.0
+        self._buffer = b""
+        self._task: asyncio.Task[None] | None = None
+        self._chunked: ChunkedBody | None = None
+        self._body: list[bytes] = []
+        self._kept = 0  # bytes of the body that came so far
+        self._left = 0  # bytes of a counted body still to come
+        self._wanted = -1  # -1: nobody asked for the body yet; else the most that may come
+        self._writable: asyncio.Future[None] | None = None
+
+    # What the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a TCP server's transport is one
+        if len(self._shared.connections) >= self._shared.max_connections or self._shared.stopping:
+            transport.close()
+            return
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if peer else ""
+        self._shared.connections.add(self)
+        self.transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        self.deadline = self._shared.loop.time() + self._shared.head_timeout_s
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self.state is State.BODY:
+                self._take_body(data)
+            elif self.state is not State.LINGER:
+                self._buffer = self._buffer + data if self._buffer else data
+                if self.state is State.HEAD:
+                    self._take_head()
+                elif len(self._buffer) > HELD_BYTES:
+                    self.transport.pause_reading()
+        except Malformed as malformed:
+            self._refuse(malformed)
+
+    def eof_received(self) -> bool:
+        return False  # a client that has said its last is gone: the transport closes
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._shared.connections.discard(self)
+        self._resume_writer()
+        exchange, task = self.exchange, self._task
+        if exchange is not None and task is not None:
+            exchange.gone = True
+            exchange.wake()
+            task.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable = self._shared.loop.create_future()
+        self.write_deadline = self._shared.loop.time() + self._shared.write_timeout_s
+
+    def resume_writing(self) -> None:
+        self._resume_writer()
+
+    # Reading
+
+    def _take_head(self) -> None:
+        data = self._buffer
+        if data[:2] == b"\r\n":
+            data = data[2:]  # RFC 9112 2.2: one empty line before a request is passed over
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            check_partial(data)
+            return
+        if end > 32_768:
+            check_partial(data[: end + 2])
+        head = parse_head(data[: end + 2])
+        self._buffer = b""
+        self._begin(head)
+        rest = data[end + 4 :]
+        if rest:
+            self.data_received(rest)
+
+    def _begin(self, head: Head) -> None:
+        now = self._shared.loop.time()
+        self._body = []
+        self._kept = 0
+        self._wanted = -1
+        self._left = head.length
+        self._chunked = ChunkedBody() if head.length < 0 else None
+        self.state = State.BODY if head.length else State.ANSWER
+        self.deadline = now + (
+            self._shared.body_timeout_s if head.length else self._shared.request_timeout_s
+        )
+        self.exchange = Exchange(self, head, now)
+        self._task = self._shared.loop.create_task(self._run(self.exchange))
+
+    async def _run(self, exchange: "Exchange") -> None:
+        try:
+            await self._shared.answer(exchange)
+        except (ClientGone, asyncio.CancelledError):
+            self.transport.abort()
+        finally:
+            self._task = None
+            if self.exchange is exchange and not exchange.ended:
+                self.transport.abort()
+
+    def _take_body(self, data: bytes) -> None:
+        if self._chunked is not None:
+            piece = self._chunked.feed(data)
+            done, excess = self._chunked.done, self._chunked.excess if self._chunked.done else b""
+        else:
+            piece, excess = data[: self._left], data[self._left :]
+            self._left -= len(piece)
+            done = self._left == 0
+        self._kept += len(piece)
+        self._keep(piece)
+        if done:
+            self.state = State.ANSWER
+            self.deadline = self._shared.loop.time() + self._shared.request_timeout_s
+            self._buffer = excess
+        if self.exchange is not None:
+            self.exchange.wake()
+
+    def _keep(self, piece: bytes) -> None:
+        if self._wanted < 0:
+            self._body.append(piece)
+            if self._kept > HELD_BYTES:
+                self.transport.pause_reading()
+        elif self._kept <= self._wanted:
+            self._body.append(piece)
+        else:
+            self._body.clear()
+
+    def want_body(self, most_bytes: int) -> None:
+        self._wanted = most_bytes
+        if self._kept > most_bytes:
+            self._body.clear()
+        self.transport.resume_reading()
+
+    def taken_body(self) -> bytes:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        return body
+
+    @property
+    def body_bytes(self) -> int:
+        return self._kept
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    async def drained(self) -> None:
+        if self._writable is not None:
+            await self._writable
+        if self.transport.is_closing():
+            raise ClientGone
+
+    @property
+    def paused(self) -> bool:
+        return self._writable is not None
+
+    def _resume_writer(self) -> None:
+        waiter, self._writable = self._writable, None
+        self.write_deadline = 0.0
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def ended(self, *, keep: bool) -> None:
+        """The exchange is over: wait for the next one, or let the client read and go."""
+        self.exchange = None
+        if self.transport.is_closing():
+            return
+        if not keep or self.state is not State.ANSWER or self._shared.stopping:
+            self._linger()
+            return
+        self.state = State.HEAD
+        self.deadline = self._shared.loop.time() + (
+            self._shared.head_timeout_s if self._buffer else self._shared.idle_timeout_s
+        )
+        self.transport.resume_reading()
+        if self._buffer:
+            self._shared.loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        if self.state is State.HEAD and not self.transport.is_closing():
+            data, self._buffer = self._buffer, b""
+            self.data_received(data)
+
+    def _refuse(self, malformed: Malformed) -> None:
+        exchange, task = self.exchange, self._task
+        if exchange is not None and task is not None:
+            exchange.malformed = malformed  # the body broke: the request's own task says so
+            exchange.wake()
+            self.state = State.LINGER
+            return
+        self.write(self._shared.malformed(self, malformed))
+        self._linger()
+
+    def _linger(self) -> None:
+        self.state = State.LINGER
+        self._buffer = b""
+        self.deadline = self._shared.loop.time() + LINGER_S
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.resume_reading()
+
+    # Deadlines, told by the listener's sweep
+
+    def expire(self, now: float) -> None:
+        if self.write_deadline and now > self.write_deadline:
+            self.transport.abort()
+        elif now > self.deadline:
+            self._expire_state()
+
+    def _expire_state(self) -> None:
+        if self.exchange is not None and self._task is not None:
+            self.deadline = float("inf")
+            self.exchange.late = True
+            self.exchange.wake()
+            if self.state is State.ANSWER:
+                self._task.cancel()
+        elif self.state is State.HEAD and self._buffer:
+            self._refuse(Malformed(408, "the request's headers did not arrive in time"))
+        else:
+            self.transport.abort() if self.state is State.LINGER else self.transport.close()
+
+
+class Exchange:
+    """One request and its answer, as the stages see it."""
+
+    __slots__ = (
+        "_connection",
+        "_waiter",
+        "began",
+        "bytes_out",
+        "ended",
+        "gone",
+        "head",
+        "late",
+        "malformed",
+        "request_id",
+        "started",
+    )
+
+    def __init__(self, connection: Connection, head: Head, began: float) -> None:
+        self._connection = connection
+        self._waiter: asyncio.Future[None] | None = None
+        self.head = head
+        self.began = began  # loop time, seconds
+        self.request_id = ""
+        self.started = False  # the status line went out
+        self.ended = False
+        self.gone = False  # the client closed
+        self.late = False  # a deadline passed; the task was cancelled for it
+        self.malformed: Malformed | None = None
+        self.bytes_out = 0
+
+    @property
+    def peer(self) -> str:
+        return self._connection.peer
+
+    @property
+    def body_bytes(self) -> int:
+        return self._connection.body_bytes
+
+    def wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def body(self, most_bytes: int) -> bytes:
+        """The whole body, of at most `most_bytes`. Raises BodyTooLarge, Malformed, TimeoutError."""
+        connection = self._connection
+        if self.head.length > most_bytes:
+            raise BodyTooLarge
+        if connection.state is State.BODY:
+            if self.head.expects_continue and not connection.body_bytes:
+                connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.want_body(most_bytes)
+            await self._arrival(most_bytes)
+        self._check_arrival(most_bytes)
+        return connection.taken_body()
+
+    async def _arrival(self, most_bytes: int) -> None:
+        connection = self._connection
+        loop = asyncio.get_running_loop()
+        while connection.state is State.BODY and connection.body_bytes <= most_bytes:
+            if self.late or self.gone:
+                return
+            self._waiter = loop.create_future()
+            await self._waiter
+
+    def _check_arrival(self, most_bytes: int) -> None:
+        if self.gone:
+            raise ClientGone
+        if self.malformed is not None:
+            raise self.malformed
+        if self.late:
+            raise TimeoutError
+        if self._connection.body_bytes > most_bytes:
+            raise BodyTooLarge
+
+    def start(self, status: int, fields: bytes) -> None:
+        """Begin a streamed answer. `fields` are whole header lines."""
+        framing = b"transfer-encoding: chunked\r\n" if self.head.chunkable else b"connection: close\r\n"
+        self.started = True
+        self._connection.write(
+            b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, REASONS.get(status, b"-"), fields, framing)
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a streamed answer. Await `drained()` after it where `paused`."""
+        self.bytes_out += len(data)
+        if self.head.chunkable:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._connection.write(data)
+
+    @property
+    def paused(self) -> bool:
+        return self._connection.paused
+
+    async def drained(self) -> None:
+        await self._connection.drained()
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last piece of a streamed answer, and its end, in one write."""
+        self.bytes_out += len(data)
+        if self.head.chunkable:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        self._finish(data, keep=self.head.keep_alive)
+
+    def respond(self, status: int, fields: bytes, body: bytes) -> None:
+        """Send a whole answer."""
+        self.started = True
+        self.bytes_out += len(body)
+        keep = self.head.keep_alive and self._connection.state is State.ANSWER
+        head = b"HTTP/1.1 %d %s\r\n%s%scontent-length: %d\r\n\r\n" % (
+            status,
+            REASONS.get(status, b"-"),
+            fields,
+            b"" if keep else b"connection: close\r\n",
+            len(body),
+        )
+        self._finish(head if self.head.method == b"HEAD" else head + body, keep=keep)
+
+    def abort(self) -> None:
+        """Cut the connection: where even an error can no longer be said."""
+        self.ended = True
+        self._connection.transport.abort()
+
+    def _finish(self, data: bytes, *, keep: bool) -> None:
+        self.ended = True
+        if data:
+            self._connection.write(data)
+        self._connection.ended(keep=keep)

@@ -1,0 +1,259 @@
+"""HTTP/1.1 requests, read strictly: what is not in the grammar is refused, not mended.
+
+A request parser that tolerates is the first half of every smuggling attack, so this one is a
+white-list: RFC 9112's grammar, minus what no client of ours needs (obs-fold, chunk extensions,
+trailers, upgrades). It does no I/O: bytes in, a `Head` or `Malformed` out.
+"""
+
+import re
+from dataclasses import dataclass
+
+MAX_HEAD_BYTES = 32_768
+MAX_LINE_BYTES = 8_192
+MAX_FIELDS = 100
+MAX_CHUNK_LINE_BYTES = 16
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(
+    rb"(" + _TOKEN + rb") "
+    rb"((?:https?://[A-Za-z0-9.\-_:\[\]]+)?/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*|\*) "
+    rb"HTTP/1\.([01])\r\n"
+)
+_FIELD = rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
+_FIELDS = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*+")
+_EACH_FIELD = re.compile(_FIELD)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+_ONCE = (
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"content-type",
+    b"content-encoding",
+    b"authorization",
+    b"x-api-key",
+    b"expect",
+    b"connection",
+)
+"""Fields that say who asks or where a message ends: one of each, or the request is refused."""
+
+
+class Malformed(Exception):  # noqa: N818 - a fact about bytes, told to the sender; not an error of ours
+    """These bytes are no request that we answer. The connection is closed after the sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request line and its fields. Names are lower case; a name in `_ONCE` came at most once.
+
+    `length` is the body's size in bytes, or -1 for a chunked body.
+    """
+
+    method: bytes
+    path: bytes  # raw, as sent, up to "?"
+    query: bytes
+    fields: dict[bytes, bytes]
+    length: int
+    keep_alive: bool
+    chunkable: bool  # HTTP/1.1: a streamed answer can be framed
+
+    @property
+    def expects_continue(self) -> bool:
+        return b"expect" in self.fields
+
+
+def parse_head(data: bytes) -> Head:
+    """Read a head: everything up to and with the CRLF of the last field line."""
+    line = _REQUEST_LINE.match(data)
+    if line is None:
+        raise Malformed(400, _why_line(data))
+    if line.end() > MAX_LINE_BYTES:
+        raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
+    if _FIELDS.fullmatch(data, line.end()) is None:
+        raise Malformed(400, "a header line is not of the form 'name: value'")
+    pairs: list[tuple[bytes, bytes]] = _EACH_FIELD.findall(data, line.end())
+    fields = {name.lower(): value for name, value in pairs}
+    if len(fields) != len(pairs):
+        _check_repeats(pairs)
+    if len(pairs) > MAX_FIELDS:
+        raise Malformed(431, f"more than {MAX_FIELDS} header lines")
+    method, target, minor = line.groups()
+    version_1_1 = minor == b"1"
+    path, query = _target(target, fields.get(b"host"), version_1_1)
+    _refuse_unserved(method, fields)
+    return Head(
+        method=method,
+        path=path,
+        query=query,
+        fields=fields,
+        length=_framing(fields, version_1_1),
+        keep_alive=version_1_1 and fields.get(b"connection", b"").strip().lower() != b"close",
+        chunkable=version_1_1,
+    )
+
+
+def check_partial(data: bytes) -> None:
+    """Refuse a head that cannot become one, before it is whole."""
+    if len(data) > MAX_HEAD_BYTES:
+        raise Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
+    if _BARE_LF.search(data) is not None:
+        raise Malformed(400, "a line ends with a bare line feed; lines end with CR LF")
+    end = data.find(b"\r\n")
+    if end >= 0 and _REQUEST_LINE.match(data) is None:
+        raise Malformed(400, _why_line(data))
+    if end < 0 and len(data) > MAX_LINE_BYTES:
+        raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
+
+
+def _why_line(data: bytes) -> str:
+    line = data.split(b"\r\n", 1)[0]
+    if b"#" in line:
+        return "the request target holds a '#'; a fragment is never sent"
+    if line.count(b" ") != 2:  # noqa: PLR2004 - method SP target SP version
+        return "the request line is not 'METHOD TARGET HTTP/1.1' with single spaces"
+    return "the request line is not one of HTTP/1.1: 'METHOD /path HTTP/1.1'"
+
+
+def _check_repeats(pairs: list[tuple[bytes, bytes]]) -> None:
+    seen: set[bytes] = set()
+    for name, _ in pairs:
+        folded = name.lower()
+        if folded in seen and folded in _ONCE:
+            raise Malformed(400, f"the header '{folded.decode()}' came more than once")
+        seen.add(folded)
+
+
+def _target(target: bytes, host: bytes | None, version_1_1: bool) -> tuple[bytes, bytes]:
+    if host is None and version_1_1:
+        raise Malformed(400, "the Host header is missing")
+    if host is not None:
+        host = host.rstrip(b" \t")
+        if _HOST.fullmatch(host) is None:
+            raise Malformed(400, "the Host header is not 'name' or 'name:port'")
+    if target[:1] != b"/":
+        target = _origin_form(target, host)
+    path, _, query = target.partition(b"?")
+    return path, query
+
+
+def _origin_form(target: bytes, host: bytes | None) -> bytes:
+    _, separator, rest = target.partition(b"://")
+    if not separator:
+        raise Malformed(400, "the target '*' is not served")
+    authority, _, path = rest.partition(b"/")
+    if host is None or authority.lower() != host.lower():
+        raise Malformed(400, "the request target names another host than the Host header")
+    return b"/" + path
+
+
+def _refuse_unserved(method: bytes, fields: dict[bytes, bytes]) -> None:
+    if method in (b"CONNECT", b"TRACE"):
+        raise Malformed(405, f"{method.decode()} is not served")
+    if b"upgrade" in fields:
+        raise Malformed(400, "protocol upgrades are not served")
+    encoding = fields.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != b"identity":
+        raise Malformed(415, "encoded bodies are not served; send the body without Content-Encoding")
+    expectation = fields.get(b"expect")
+    if expectation is not None and expectation.strip().lower() != b"100-continue":
+        raise Malformed(417, "no expectation but '100-continue' is served")
+
+
+def _framing(fields: dict[bytes, bytes], version_1_1: bool) -> int:
+    length = fields.get(b"content-length")
+    coding = fields.get(b"transfer-encoding")
+    if coding is not None:
+        if not version_1_1:
+            raise Malformed(400, "Transfer-Encoding does not exist in HTTP/1.0")
+        if length is not None:
+            raise Malformed(400, "both Content-Length and Transfer-Encoding came; send one")
+        if coding.rstrip(b" \t").lower() != b"chunked":
+            raise Malformed(501, "no transfer coding but 'chunked' is served")
+        return -1
+    if length is None:
+        return 0
+    length = length.rstrip(b" \t")
+    if _LENGTH.fullmatch(length) is None:
+        raise Malformed(400, "Content-Length is not a plain decimal number")
+    return int(length)
+
+
+class ChunkedBody:
+    """A chunked body, decoded as it comes. Strict: no extensions, no trailers, CR LF everywhere.
+
+        size CRLF data CRLF  size CRLF data CRLF  ...  0 CRLF CRLF
+    """
+
+    __slots__ = ("_left", "_rest", "done")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._left = -1  # bytes of the open chunk still to come; -1 between chunks
+        self.done = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, return the body bytes in it."""
+        self._rest = self._rest + data if self._rest else data
+        out: list[bytes] = []
+        while self._step(out):
+            pass
+        return b"".join(out)
+
+    @property
+    def excess(self) -> bytes:
+        """What came behind the body's end: the beginning of the next request."""
+        return self._rest
+
+    def _step(self, out: list[bytes]) -> bool:
+        if self.done:
+            return False
+        return self._open_chunk() if self._left < 0 else self._take_data(out)
+
+    def _open_chunk(self) -> bool:
+        end = self._rest.find(b"\r\n", 0, MAX_CHUNK_LINE_BYTES)
+        if end < 0:
+            if len(self._rest) >= MAX_CHUNK_LINE_BYTES or b"\n" in self._rest:
+                raise Malformed(400, "a chunk does not begin with its size in hexadecimal")
+            return False
+        if _CHUNK_SIZE.fullmatch(self._rest, 0, end) is None:
+            raise Malformed(400, "a chunk does not begin with its size in hexadecimal")
+        size = int(self._rest[:end], 16)
+        if size == 0:
+            return self._close(end)
+        self._left = size
+        self._rest = self._rest[end + 2 :]
+        return True
+
+    def _close(self, end: int) -> bool:
+        tail = self._rest[end + 2 : end + 4]
+        if tail != b"\r\n"[: len(tail)]:
+            raise Malformed(400, "the last chunk is followed by trailers, which are not served")
+        if len(tail) < len(b"\r\n"):
+            return False
+        self.done = True
+        self._rest = self._rest[end + 4 :]
+        return False
+
+    def _take_data(self, out: list[bytes]) -> bool:
+        piece = self._rest[: self._left]
+        if piece:
+            out.append(piece)
+            self._left -= len(piece)
+            self._rest = self._rest[len(piece) :]
+        if self._left:
+            return False
+        if self._rest[:2] != b"\r\n"[: len(self._rest[:2])]:
+            raise Malformed(400, "a chunk's data is longer than its size")
+        if len(self._rest) < len(b"\r\n"):
+            return False
+        self._rest = self._rest[2:]
+        self._left = -1
+        return True

@@ -1,0 +1,100 @@
+"""The listener: sockets, the sweep of deadlines, and a stop that lets running requests end."""
+
+import asyncio
+import socket
+from email.utils import formatdate
+
+from inhouse.errors import UsageError
+from inhouse.gateway.connection import Connection, Listening, State
+
+SWEEP_S = 0.25
+BACKLOG = 4096
+
+
+def bind(address: str, name: str) -> socket.socket:
+    """A bound socket for `HOST:PORT`; UsageError with one sentence where that cannot be."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, int(port)))
+    except OSError as error:
+        sock.close()
+        raise UsageError(
+            f"{name} {address} cannot be opened: {error.strerror}; "
+            "stop what uses it, or choose another address"
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+class Listener:
+    """Serves one socket until stopped."""
+
+    def __init__(self, sock: socket.socket, shared: Listening) -> None:
+        self._sock = sock
+        self._shared = shared
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        host, port = self._sock.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self._shared), sock=self._sock, backlog=BACKLOG
+        )
+        self._sweeper = loop.create_task(self._sweep())
+
+    async def stop(self, timeout_s: float) -> int:
+        """Accept nothing new, let running requests end, cut the rest. How many were cut."""
+        self._shared.stopping = True
+        if self._server is not None:
+            self._server.close()
+        loop = asyncio.get_running_loop()
+        for connection in list(self._shared.connections):
+            if connection.exchange is None and connection.state is not State.LINGER:
+                connection.transport.close()
+        end = loop.time() + timeout_s
+        while self._busy() and loop.time() < end:
+            await asyncio.sleep(0.02)
+        cut = self._busy()
+        for connection in list(self._shared.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        return cut
+
+    def _busy(self) -> int:
+        return sum(connection.exchange is not None for connection in self._shared.connections)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = loop.time()
+            for connection in list(self._shared.connections):
+                if now > connection.deadline or connection.write_deadline:
+                    connection.expire(now)
+
+
+class HttpDate:
+    """The Date field's value, formatted at most once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._value = b""
+
+    def at(self, now: float) -> bytes:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._value = formatdate(second, usegmt=True).encode()
+        return self._value

@@ -1,0 +1,303 @@
+"""A pooled HTTP/1.1 client for engines: one request on a connection at a time, read as it comes.
+
+Engines are half trusted: what they send is bounded (headers, 1xx answers, bytes held for a slow
+client) and an answer that breaks off raises, it never just ends.
+"""
+
+import asyncio
+import ipaddress
+import ssl
+from collections import deque
+
+import httptools
+
+from inhouse.errors import EngineError
+
+MAX_HEAD_BYTES = 65_536
+MAX_HELD_BYTES = 262_144  # of an answer, waiting for a client that reads slowly
+MAX_IDLE = 256  # kept connections per engine
+IDLE_S = 4.0  # llama.cpp and uvicorn close theirs after 5
+
+
+class EngineUnreachable(EngineError):
+    """No connection, or it closed before a byte of the answer: nothing was done, ask another."""
+
+
+class EngineBroke(EngineError):
+    """The engine began an answer, or took too long to, and did not end it."""
+
+
+class EngineConnection(asyncio.Protocol):
+    """One connection to one engine. Used by one request at a time, then kept for the next."""
+
+    __slots__ = (
+        "_address",
+        "_error",
+        "_head_bytes",
+        "_held",
+        "_held_bytes",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_timer",
+        "_waiter",
+        "complete",
+        "content_type",
+        "fresh",
+        "last_used",
+        "retry_after",
+        "status",
+        "transport",
+    )
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        self.fresh = True  # no request was answered on it yet
+        self.last_used = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._held: deque[bytes] = deque()
+        self._held_bytes = 0
+        self._head_bytes = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: EngineError | None = None
+        self.status = 0
+        self.content_type = b""
+        self.retry_after = b""
+        self.complete = False
+
+    # What the transport says
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a TCP client's transport is one
+
+    def data_received(self, data: bytes) -> None:
+        if self.complete:
+            self._break(f"{self._address} sent bytes that nobody asked for")
+            return
+        if not self.status:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._break(f"{self._address} answered with something that is not HTTP: {error}")
+        if self._head_bytes > MAX_HEAD_BYTES and not self.status:
+            self._break(f"{self._address} sent more than {MAX_HEAD_BYTES} bytes of headers")
+        self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        if not self.complete and self._error is None:
+            self._end_at_close()
+        self._wake()
+
+    def _end_at_close(self) -> None:
+        """An answer without a length ends with its connection; any other is cut off by it."""
+        if self.status and not self._framed:
+            self.complete = True
+        elif self.status or self._head_bytes:
+            self._error = EngineBroke(f"{self._address} closed the connection within its answer")
+        else:
+            self._error = EngineUnreachable(f"{self._address} closed the connection unanswered")
+
+    # What the parser says
+
+    def on_message_begin(self) -> None:
+        self._framed = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"content-type":
+            self.content_type = value
+        elif name in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+        elif name == b"retry-after":
+            self.retry_after = value
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status >= 200:
+            self.status = status
+
+    def on_body(self, body: bytes) -> None:
+        self._held.append(body)
+        self._held_bytes += len(body)
+        if self._held_bytes > MAX_HELD_BYTES and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self.status:
+            self.complete = True
+
+    # What the request path asks for
+
+    def send(self, request: bytes) -> None:
+        if self.transport is None:
+            raise EngineUnreachable(f"{self._address} closed the connection unanswered")
+        self.transport.write(request)
+
+    async def head(self, timeout_s: float) -> int:
+        """The status, once the headers came."""
+        while not self.status:
+            await self._wait(timeout_s, "did not begin to answer")
+        return self.status
+
+    async def read(self, timeout_s: float) -> bytes:
+        """What came since the last call; b"" once the answer has ended properly."""
+        while not self._held:
+            if self.complete:
+                return b""
+            await self._wait(timeout_s, "stopped within its answer")
+        data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
+
+    def reusable(self) -> bool:
+        return (
+            self.complete
+            and not self._held
+            and self.transport is not None
+            and not self.transport.is_closing()
+            and self._parser.should_keep_alive()
+        )
+
+    def renew(self) -> None:
+        self.fresh = False
+        self._reset()
+        self.complete = True  # until the next request, bytes are not expected
+
+    def begin(self) -> None:
+        self.complete = False
+
+    def close(self) -> None:
+        """Cut it: the engine sees that nobody waits any more, and frees the slot."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def _wait(self, timeout_s: float, what: str) -> None:
+        if self._error is not None:
+            raise self._error
+        if self.transport is None:
+            raise EngineBroke(f"{self._address} closed the connection within its answer")
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(timeout_s, self._too_late, timeout_s, what)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        if self._error is not None and not self._held:
+            raise self._error
+
+    def _too_late(self, timeout_s: float, what: str) -> None:
+        self._break(f"{self._address} {what} for {timeout_s:g} s")
+
+    def _break(self, sentence: str) -> None:
+        if self._error is None:
+            self._error = EngineBroke(sentence)
+        self._wake()
+        self.close()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class EngineClient:
+    """The connections to one address, newest used first."""
+
+    def __init__(self, url: str, connect_timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
+        scheme, _, authority = url.partition("://")
+        host, _, port = authority.rpartition(":")
+        self.authority = authority
+        self._host = host.strip("[]")
+        self._port = int(port)
+        self._tls = (tls or ssl.create_default_context()) if scheme == "https" else None
+        self._connect_timeout_s = connect_timeout_s
+        self._idle: list[EngineConnection] = []
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, request: bytes, timeout_s: float) -> EngineConnection:
+        """Send a whole request and wait for the status line. A kept connection that turns out to
+        be closed is replaced once: nothing of the request was answered on it."""
+        connection = self._kept()
+        if connection is not None:
+            try:
+                return await self._exchange(connection, request, timeout_s)
+            except EngineUnreachable:
+                pass
+        return await self._exchange(await self._connect(), request, timeout_s)
+
+    def give_back(self, connection: EngineConnection) -> None:
+        """Keep a connection whose answer was read to its end; cut any other."""
+        if connection.reusable() and len(self._idle) < MAX_IDLE:
+            connection.renew()
+            connection.last_used = self._loop.time()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def _exchange(
+        self, connection: EngineConnection, request: bytes, timeout_s: float
+    ) -> EngineConnection:
+        connection.begin()
+        try:
+            connection.send(request)
+            await connection.head(timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _kept(self) -> EngineConnection | None:
+        oldest = self._loop.time() - IDLE_S
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.transport is not None and connection.last_used > oldest:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> EngineConnection:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                transport, connection = await self._loop.create_connection(
+                    lambda: EngineConnection(self.authority), self._host, self._port, ssl=self._tls
+                )
+        except TimeoutError as error:
+            raise EngineUnreachable(
+                f"{self.authority} did not accept a connection in {self._connect_timeout_s:g} s"
+            ) from error
+        except OSError as error:
+            raise EngineUnreachable(f"{self.authority} cannot be reached: {error.strerror or error}") from error
+        self._check_inside(transport)
+        return connection
+
+    def _check_inside(self, transport: asyncio.Transport) -> None:
+        """A name may resolve to anything; a prompt goes to an address inside the building only."""
+        address = transport.get_extra_info("peername")[0].partition("%")[0]
+        if ipaddress.ip_address(address).is_global:
+            transport.abort()
+            raise EngineUnreachable(
+                f"{self.authority} resolves to {address}, a public address; prompts stay inside"
+            )

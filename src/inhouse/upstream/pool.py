@@ -1,0 +1,112 @@
+"""The engines behind each model name, and which of them takes the next request."""
+
+import time
+from collections.abc import Iterable
+
+from inhouse.config.schema import Config, Engine, Model, UpstreamSection
+from inhouse.config.secrets import Secret
+from inhouse.domain import EngineKind
+from inhouse.errors import EngineError
+from inhouse.upstream.client import EngineClient, EngineConnection
+from inhouse.upstream.dialects.shapes import Rendered
+from inhouse.upstream.health import Health
+
+
+class Target:
+    """One engine serving one model: its connections, its health, what it is busy with."""
+
+    def __init__(self, engine: Engine, upstream: UpstreamSection) -> None:
+        self.engine = engine
+        self.health = Health(upstream.fall, upstream.rise)
+        self.outstanding = 0  # requests that it was given and has not ended
+        self.last_answer = 0.0  # monotonic; a recent real answer saves a probe
+        self._upstream = upstream
+        self._client: EngineClient | None = None
+        self._head = b""
+        if engine.url:
+            self.attach(engine.url, engine.api_key)
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def model(self) -> str:
+        return self.engine.model
+
+    @property
+    def kind(self) -> EngineKind:
+        return self.engine.kind
+
+    def attach(self, url: str, api_key: Secret) -> None:
+        """The engine listens here now."""
+        self.detach("is starting")
+        self._client = EngineClient(url, self._upstream.connect_timeout_s)
+        credential = f"authorization: Bearer {api_key.reveal()}\r\n" if api_key else ""
+        self._head = (
+            f"host: {self._client.authority}\r\ncontent-type: application/json\r\n{credential}"
+        ).encode()
+
+    def detach(self, reason: str) -> None:
+        """The engine is gone."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+        self.health.restarted(reason)
+
+    async def send(
+        self, rendered: Rendered, request_id: str, timeout_s: float | None = None
+    ) -> EngineConnection:
+        """Send a request and wait for the status. Raises EngineError."""
+        client = self._client
+        if client is None:
+            raise EngineError(f"{self.name} {self.health.reason}")
+        request = b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            rendered.path.encode(),
+            self._head,
+            request_id.encode(),
+            len(rendered.body),
+            rendered.body,
+        )
+        return await client.send(request, timeout_s or self._upstream.first_byte_timeout_s)
+
+    def give_back(self, connection: EngineConnection) -> None:
+        if self._client is not None:
+            self._client.give_back(connection)
+        else:
+            connection.close()
+
+    def answered(self) -> bool:
+        self.last_answer = time.monotonic()
+        return self.health.answered()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+def least_outstanding(targets: Iterable[Target], tried: Iterable[Target]) -> Target | None:
+    """The healthy engine with the least work for its size; None where there is none left."""
+    free = [target for target in targets if target.health.up and target not in tried]
+    return min(free, key=lambda target: target.outstanding / target.engine.concurrency, default=None)
+
+
+class Pool:
+    """All models of a configuration, with their engines."""
+
+    def __init__(self, config: Config) -> None:
+        self.models: dict[str, Model] = config.models
+        self.targets: dict[str, list[Target]] = {
+            name: [Target(engine, config.settings.upstream) for engine in model.engines]
+            for name, model in config.models.items()
+        }
+
+    def of(self, model: str) -> list[Target]:
+        return self.targets[model]
+
+    def every(self) -> list[Target]:
+        return [target for targets in self.targets.values() for target in targets]
+
+    def close(self) -> None:
+        for target in self.every():
+            target.close()

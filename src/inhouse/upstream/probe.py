@@ -1,0 +1,136 @@
+"""Knows whether each model answers: by asking it for one token, and by the requests it serves."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from inhouse.config.schema import UpstreamSection
+from inhouse.domain import EngineKind, Task
+from inhouse.errors import EngineError
+from inhouse.upstream.client import EngineBroke
+from inhouse.upstream.dialects.shapes import Reader, Rendered
+from inhouse.upstream.pool import Pool, Target
+
+log = logging.getLogger("inhouse.upstream")
+
+FIRST_PROBES_S = 0.2  # between probes of an engine that is not up yet
+
+
+class _Answer(msgspec.Struct):
+    """What is read of a probe's answer: that it is one, and from the model that we asked for."""
+
+    model: str = ""
+    choices: list[msgspec.Raw] = []
+    data: list[msgspec.Raw] = []
+    done: bool = False
+
+
+def rendered(target: Target, task: Task) -> Rendered:
+    """The smallest real request: one token, or one embedding."""
+    body: dict[str, object] = {"model": target.model}
+    if task is Task.EMBEDDING:
+        path = "/v1/embeddings"
+        body["input"] = "ready?"
+    elif target.kind is EngineKind.OLLAMA:
+        path = "/api/chat"
+        body |= {"stream": False, "keep_alive": -1, "options": {"num_predict": 1}}
+        body["messages"] = [{"role": "user", "content": "ready?"}]
+    else:
+        path = "/v1/chat/completions"
+        body["messages"] = [{"role": "user", "content": "ready?"}]
+        body["max_tokens"] = 1
+    return Rendered(path, msgspec.json.encode(body), _NO_READER)
+
+
+class _NoReader:
+    content_type = b""
+
+
+_NO_READER: Reader = _NoReader()  # type: ignore[assignment]  # a probe reads its answer itself
+
+
+async def probe(target: Target, task: Task, timeout_s: float) -> None:
+    """Ask once. Raises EngineError with one sentence where there is no proper answer."""
+    async with asyncio.timeout(timeout_s):
+        connection = await target.send(rendered(target, task), "probe", timeout_s)
+        try:
+            body = b""
+            while piece := await connection.read(timeout_s):
+                body += piece
+        except BaseException:
+            connection.close()
+            raise
+        status = connection.status
+        target.give_back(connection)
+    if status != 200:
+        raise EngineBroke(f"{target.name} answered the probe with status {status}")
+    _check(target, body)
+
+
+def _check(target: Target, body: bytes) -> None:
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+    except msgspec.DecodeError as error:
+        raise EngineBroke(f"{target.name} answered the probe with no JSON of a model") from error
+    if not (answer.choices or answer.data or answer.done):
+        raise EngineBroke(f"{target.name} answered the probe with an empty answer")
+    if answer.model and answer.model != target.model:
+        raise EngineBroke(f"{target.name} serves '{answer.model}', not '{target.model}'")
+
+
+class Prober:
+    """Probes every engine, each in a task of its own, and says what changed."""
+
+    def __init__(
+        self, pool: Pool, upstream: UpstreamSection, changed: Callable[[Target], None]
+    ) -> None:
+        self._pool = pool
+        self._upstream = upstream
+        self._changed = changed
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        for name, model in self._pool.models.items():
+            for target in self._pool.of(name):
+                self._tasks.append(asyncio.create_task(self._watch(target, model.task)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self, target: Target, task: Task) -> None:
+        while True:
+            if not self._proven(target):
+                await self._once(target, task)
+            await asyncio.sleep(
+                self._upstream.probe_interval_s
+                if target.health.up
+                else min(FIRST_PROBES_S, self._upstream.probe_interval_s)
+            )
+
+    def _proven(self, target: Target) -> bool:
+        """A real answer since the last probe says as much as a probe, and costs nothing."""
+        recent = time.monotonic() - target.last_answer < self._upstream.probe_interval_s
+        return target.health.up and recent
+
+    async def _once(self, target: Target, task: Task) -> None:
+        try:
+            await probe(target, task, self._upstream.probe_timeout_s)
+        except (EngineError, TimeoutError) as error:
+            reason = str(error) or f"{target.name} did not answer the probe in time"
+            changed = target.health.failed(reason)
+        else:
+            changed = target.answered()
+        if changed:
+            log.log(
+                logging.INFO if target.health.up else logging.WARNING,
+                "engine %s is %s%s",
+                target.name,
+                target.health.state.value,
+                f": {target.health.reason}" if target.health.reason else "",
+            )
+            self._changed(target)
