@@ -29,7 +29,11 @@ class Problem:
     sentence: str  # what would be right
 
     def __str__(self) -> str:
-        return f"{self.path} = {self.value}: {self.sentence}" if self.value else f"{self.path}: {self.sentence}"
+        return (
+            f"{self.path} = {self.value}: {self.sentence}"
+            if self.value
+            else f"{self.path}: {self.sentence}"
+        )
 
 
 class ConfigurationError(InhouseError):

@@ -36,11 +36,11 @@ class State(enum.Enum):
     LINGER = "linger"
 
 
-class ClientGone(Exception):  # noqa: N818 - a fact, not a fault
+class ClientGone(Exception):
     """The client left, or stopped reading for too long: there is nobody to answer."""
 
 
-class BodyTooLarge(Exception):  # noqa: N818 - turned into a refusal by the receive stage
+class BodyTooLarge(Exception):
     """The body is larger than the limit that `Exchange.body` was given."""
 
 
@@ -398,7 +398,9 @@ class Exchange:
 
     def start(self, status: int, fields: bytes) -> None:
         """Begin a streamed answer. `fields` are whole header lines."""
-        framing = b"transfer-encoding: chunked\r\n" if self.head.chunkable else b"connection: close\r\n"
+        framing = (
+            b"transfer-encoding: chunked\r\n" if self.head.chunkable else b"connection: close\r\n"
+        )
         self.started = True
         self._connection.write(
             b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, REASONS.get(status, b"-"), fields, framing)

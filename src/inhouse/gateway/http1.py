@@ -41,7 +41,7 @@ _ONCE = (
 """Fields that say who asks or where a message ends: one of each, or the request is refused."""
 
 
-class Malformed(Exception):  # noqa: N818 - a fact about bytes, told to the sender; not an error of ours
+class Malformed(Exception):
     """These bytes are no request that we answer. The connection is closed after the sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -117,7 +117,7 @@ def _why_line(data: bytes) -> str:
     line = data.split(b"\r\n", 1)[0]
     if b"#" in line:
         return "the request target holds a '#'; a fragment is never sent"
-    if line.count(b" ") != 2:  # noqa: PLR2004 - method SP target SP version
+    if line.count(b" ") != 2:
         return "the request line is not 'METHOD TARGET HTTP/1.1' with single spaces"
     return "the request line is not one of HTTP/1.1: 'METHOD /path HTTP/1.1'"
 
@@ -161,7 +161,9 @@ def _refuse_unserved(method: bytes, fields: dict[bytes, bytes]) -> None:
         raise Malformed(400, "protocol upgrades are not served")
     encoding = fields.get(b"content-encoding")
     if encoding is not None and encoding.strip().lower() != b"identity":
-        raise Malformed(415, "encoded bodies are not served; send the body without Content-Encoding")
+        raise Malformed(
+            415, "encoded bodies are not served; send the body without Content-Encoding"
+        )
     expectation = fields.get(b"expect")
     if expectation is not None and expectation.strip().lower() != b"100-continue":
         raise Malformed(417, "no expectation but '100-continue' is served")
@@ -189,7 +191,7 @@ def _framing(fields: dict[bytes, bytes], version_1_1: bool) -> int:
 class ChunkedBody:
     """A chunked body, decoded as it comes. Strict: no extensions, no trailers, CR LF everywhere.
 
-        size CRLF data CRLF  size CRLF data CRLF  ...  0 CRLF CRLF
+    size CRLF data CRLF  size CRLF data CRLF  ...  0 CRLF CRLF
     """
 
     __slots__ = ("_left", "_rest", "done")

@@ -221,7 +221,9 @@ class EngineConnection(asyncio.Protocol):
 class EngineClient:
     """The connections to one address, newest used first."""
 
-    def __init__(self, url: str, connect_timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, connect_timeout_s: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         scheme, _, authority = url.partition("://")
         host, _, port = authority.rpartition(":")
         self.authority = authority
@@ -289,7 +291,9 @@ class EngineClient:
                 f"{self.authority} did not accept a connection in {self._connect_timeout_s:g} s"
             ) from error
         except OSError as error:
-            raise EngineUnreachable(f"{self.authority} cannot be reached: {error.strerror or error}") from error
+            raise EngineUnreachable(
+                f"{self.authority} cannot be reached: {error.strerror or error}"
+            ) from error
         self._check_inside(transport)
         return connection
 

@@ -1,7 +1,7 @@
 """The engines behind each model name, and which of them takes the next request."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from inhouse.config.schema import Config, Engine, Model, UpstreamSection
 from inhouse.config.secrets import Secret
@@ -18,6 +18,7 @@ class Target:
     def __init__(self, engine: Engine, upstream: UpstreamSection) -> None:
         self.engine = engine
         self.health = Health(upstream.fall, upstream.rise)
+        self.model = engine.model  # its name there; a llama.cpp server tells us its own
         self.outstanding = 0  # requests that it was given and has not ended
         self.last_answer = 0.0  # monotonic; a recent real answer saves a probe
         self._upstream = upstream
@@ -29,10 +30,6 @@ class Target:
     @property
     def name(self) -> str:
         return self.engine.name
-
-    @property
-    def model(self) -> str:
-        return self.engine.model
 
     @property
     def kind(self) -> EngineKind:
@@ -88,7 +85,9 @@ class Target:
 def least_outstanding(targets: Iterable[Target], tried: Iterable[Target]) -> Target | None:
     """The healthy engine with the least work for its size; None where there is none left."""
     free = [target for target in targets if target.health.up and target not in tried]
-    return min(free, key=lambda target: target.outstanding / target.engine.concurrency, default=None)
+    return min(
+        free, key=lambda target: target.outstanding / target.engine.concurrency, default=None
+    )
 
 
 class Pool:
@@ -103,6 +102,11 @@ class Pool:
 
     def of(self, model: str) -> list[Target]:
         return self.targets[model]
+
+    def places(self, model: str) -> Callable[[], int]:
+        """How many requests the model's healthy engines serve at once, asked anew each time."""
+        targets = self.targets[model]
+        return lambda: sum(each.engine.concurrency for each in targets if each.health.up)
 
     def every(self) -> list[Target]:
         return [target for targets in self.targets.values() for target in targets]

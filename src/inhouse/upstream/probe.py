@@ -77,7 +77,9 @@ def _check(target: Target, body: bytes) -> None:
         raise EngineBroke(f"{target.name} answered the probe with no JSON of a model") from error
     if not (answer.choices or answer.data or answer.done):
         raise EngineBroke(f"{target.name} answered the probe with an empty answer")
-    if answer.model and answer.model != target.model:
+    if target.kind is EngineKind.LLAMACPP:
+        target.model = answer.model or target.model  # it answers to any name, with its own
+    elif answer.model and answer.model != target.model:
         raise EngineBroke(f"{target.name} serves '{answer.model}', not '{target.model}'")
 
 

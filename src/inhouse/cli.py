@@ -1,0 +1,65 @@
+"""The command line: one verb per room. What a verb needs is imported when it runs, so that
+`inhouse --help` answers at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inhouse import __version__
+from inhouse.audit.cli import app as audit
+from inhouse.config.cli import check
+from inhouse.identity.cli import app as keys
+from inhouse.upstream.fake_cli import fake_engine
+
+app = typer.Typer(
+    help="Runs large language models inside the building.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="inhouse.toml; ./inhouse.toml when there is one"),
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="where keys, log and state are kept")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"inhouse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def inhouse(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Plans, runs, protects, upgrades and proves a private LLM platform."""
+
+
+@app.command()
+def up(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="print one JSON line once everything answers")
+    ] = False,
+) -> None:
+    """Start the gateway and its engines, and serve until Ctrl-C."""
+    from inhouse.config.load import load_config
+    from inhouse.up import up as serve
+
+    serve(load_config(config, data), json_line=json)
+
+
+app.command("check")(check)
+app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")
+app.command("fake-engine")(fake_engine)

@@ -1,0 +1,201 @@
+"""Forward: the request to an engine, and its answer back as it comes.
+
+Another engine is tried only while nothing of an answer has gone out. What an engine sends is
+believed as far as its dialect proves it: an answer that does not end as answers end is broken.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import msgspec
+
+from inhouse.config.schema import Model, UpstreamSection
+from inhouse.errors import Code, EngineError, Refusal
+from inhouse.gateway.choose import RETRY_AFTER_S, choose
+from inhouse.telemetry import Clock
+from inhouse.upstream.client import EngineBroke, EngineConnection, EngineUnreachable
+from inhouse.upstream.dialects.shapes import Ask, Reader
+from inhouse.upstream.dialects.table import render
+from inhouse.upstream.pool import Target
+
+log = logging.getLogger("inhouse.gateway")
+
+_OUR_FAULT = frozenset({401, 403, 404, 405, 408, 429})  # of a 4xx: not the client's doing
+MAX_COMPLAINT_BYTES = 16_384
+MAX_COMPLAINT_CHARS = 500
+
+
+class Answer:
+    """One engine's answer, being read. A context: on leaving it the engine is let go."""
+
+    __slots__ = ("_connection", "_first", "_stall_s", "reader", "target")
+
+    def __init__(
+        self, target: Target, connection: EngineConnection, reader: Reader, stall_s: float
+    ) -> None:
+        self.target = target
+        self.reader = reader
+        self._connection = connection
+        self._stall_s = stall_s
+        self._first = b""
+
+    async def begin(self, most_bytes: int) -> None:
+        """Read until there is something to send: the first events, or the whole answer."""
+        if self.reader.content_type == b"application/json":
+            await self._whole(most_bytes)
+        else:
+            self._first = await self._released()
+
+    async def next(self) -> bytes:
+        """What may go out now; b"" once the answer is complete and only its ending is left."""
+        first, self._first = self._first, b""
+        if first or self.reader.complete:
+            return first
+        return await self._released()
+
+    async def _released(self) -> bytes:
+        reader, connection = self.reader, self._connection
+        while True:
+            data = await connection.read(self._stall_s)
+            out = reader.feed(data) if data else reader.finish()
+            if reader.fault is not None:
+                raise EngineBroke(f"{self.target.name} {reader.fault}")
+            if out or reader.complete:
+                return out
+            if not data:
+                raise EngineBroke(f"{self.target.name} ended its answer without finishing it")
+
+    async def _whole(self, most_bytes: int) -> None:
+        reader, size = self.reader, 0
+        while data := await self._connection.read(self._stall_s):
+            size += len(data)
+            if size > most_bytes:
+                raise EngineBroke(f"{self.target.name} answered with more than {most_bytes} bytes")
+            reader.feed(data)
+        reader.finish()
+        if reader.fault is not None or not reader.complete:
+            raise EngineBroke(
+                f"{self.target.name} {reader.fault or 'ended its answer without finishing it'}"
+            )
+
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Keep the connection where its answer was read to the end, else cut it: the engine
+        sees that nobody waits and frees the slot."""
+        self.target.outstanding -= 1
+        self.target.give_back(self._connection)
+
+
+async def forward(
+    ask: Ask,
+    model: Model,
+    targets: Sequence[Target],
+    *,
+    request_id: str,
+    upstream: UpstreamSection,
+    max_answer_bytes: int,
+    clock: Clock,
+    failed_over: Callable[[Target], None],
+) -> Answer:
+    """An answer that has begun, from the first engine that gave one. Raises Refusal."""
+    tried: list[Target] = []
+    last: EngineError | None = None
+    while True:
+        try:
+            target = choose(targets, tried, model.name)
+        except Refusal as refusal:
+            raise _refusal(model, last) if last else refusal from last
+        tried.append(target)
+        if last is not None:
+            failed_over(target)
+        try:
+            return await _attempt(ask, model, target, request_id, upstream, max_answer_bytes, clock)
+        except EngineError as error:
+            last = error
+            log.warning("%s: %s", request_id, error)
+            if isinstance(error, EngineUnreachable):
+                target.health.failed(str(error))
+
+
+async def _attempt(
+    ask: Ask,
+    model: Model,
+    target: Target,
+    request_id: str,
+    upstream: UpstreamSection,
+    max_answer_bytes: int,
+    clock: Clock,
+) -> Answer:
+    rendered = render(
+        ask, target.kind, target.model, ask.max_tokens or model.max_output_tokens, clock
+    )
+    target.outstanding += 1
+    connection: EngineConnection | None = None
+    try:
+        connection = await target.send(rendered, request_id)
+        if connection.status != 200:
+            raise await _complaint(target, connection, upstream)
+        answer = Answer(target, connection, rendered.reader, upstream.stall_timeout_s)
+        await answer.begin(max_answer_bytes)
+    except BaseException:
+        target.outstanding -= 1
+        if connection is not None:
+            target.give_back(connection)
+        raise
+    target.answered()
+    return answer
+
+
+def _refusal(model: Model, last: EngineError) -> Refusal:
+    return Refusal(
+        Code.ENGINE_FAILED,
+        502,
+        f"no engine for '{model.name}' gave a proper answer; nothing of one was sent",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+class _Complaint(msgspec.Struct):
+    """The error bodies of OpenAI's, Anthropic's and Ollama's dialects, as far as all agree."""
+
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Detail(msgspec.Struct):
+    message: str = ""
+
+
+async def _complaint(
+    target: Target, connection: EngineConnection, upstream: UpstreamSection
+) -> Exception:
+    """What an engine's error status means: a refusal of this request, or a fault of the engine."""
+    status, body = connection.status, b""
+    while len(body) < MAX_COMPLAINT_BYTES:
+        piece = await connection.read(upstream.stall_timeout_s)
+        if not piece:
+            break
+        body += piece
+    if status >= 500 or status < 400 or status in _OUR_FAULT:
+        return EngineError(f"{target.name} answered with status {status}: {_sentence(body)}")
+    return Refusal(Code.ENGINE_REFUSED, 400, f"the engine refused the request: {_sentence(body)}")
+
+
+def _sentence(body: bytes) -> str:
+    try:
+        raw = msgspec.json.decode(body, type=_Complaint).error
+        text = msgspec.json.decode(raw, type=_Detail | str)
+    except (msgspec.DecodeError, RecursionError):
+        return "no reason given"
+    message = text if isinstance(text, str) else text.message
+    return message[:MAX_COMPLAINT_CHARS] or "no reason given"

@@ -1,0 +1,108 @@
+"""The admin listener's first pages: is the process alive, does a model answer, the metrics.
+
+/healthz   200 while the process serves at all
+/readyz    200 once every model has an engine that answered a real request, else 503
+/metrics   Prometheus' text format
+"""
+
+import logging
+from collections.abc import Sized
+
+import msgspec
+
+from inhouse.audit.log import AuditLog
+from inhouse.errors import AuditUnavailable
+from inhouse.gateway.connection import Exchange
+from inhouse.gateway.listener import HttpDate
+from inhouse.gateway.record import new_request_id
+from inhouse.gateway.refuse import JSON, fields
+from inhouse.telemetry import Clock, Metrics
+from inhouse.upstream.pool import Pool
+
+log = logging.getLogger("inhouse.gateway")
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Operations:
+    """Answers operators and Prometheus."""
+
+    def __init__(
+        self, pool: Pool, audit: AuditLog, metrics: Metrics, clock: Clock, date: HttpDate
+    ) -> None:
+        self._pool = pool
+        self._audit = audit
+        self._metrics = metrics
+        self._clock = clock
+        self._date = date
+
+    def malformed(self) -> None:
+        """Bytes came that were no request."""
+        self._metrics.malformed.inc()
+
+    def watch_connections(self, connections: Sized) -> None:
+        """Count the open connections of clients in the metrics."""
+        self._metrics.connections.set_function(lambda: len(connections))
+
+    async def serve(self, exchange: Exchange) -> None:
+        """One request of an operator."""
+        now = self._clock()
+        exchange.request_id = new_request_id(now)
+        status, content_type, body = self._answer(exchange.head.method, exchange.head.path)
+        exchange.respond(
+            status, fields(content_type, exchange.request_id, self._date.at(now)), body
+        )
+
+    def _answer(self, method: bytes, path: bytes) -> tuple[int, bytes, bytes]:
+        if method not in (b"GET", b"HEAD"):
+            return 405, JSON, _said("only GET is served here")
+        match path:
+            case b"/healthz":
+                return 200, JSON, b'{"status":"alive"}'
+            case b"/readyz":
+                return self._readiness()
+            case b"/metrics":
+                return 200, METRICS_TYPE, self._metrics.exposition()
+        return 404, JSON, _said("there is /healthz, /readyz and /metrics")
+
+    def ready(self) -> bool:
+        """Whether every model has an engine that answers, and the log takes records."""
+        return self._readiness()[0] == 200
+
+    def _readiness(self) -> tuple[int, bytes, bytes]:
+        models = {
+            name: [
+                {
+                    "engine": target.name,
+                    "state": target.health.state.value,
+                    "reason": target.health.reason,
+                    "outstanding": target.outstanding,
+                }
+                for target in targets
+            ]
+            for name, targets in self._pool.targets.items()
+        }
+        answering = [
+            name
+            for name, targets in self._pool.targets.items()
+            if any(t.health.up for t in targets)
+        ]
+        audit = self._audit_state()
+        ready = len(answering) == len(models) and audit == "writable"
+        body = {
+            "status": "ready" if ready else "not ready",
+            "answering": answering,
+            "audit": audit,
+            "models": models,
+        }
+        return (200 if ready else 503), JSON, msgspec.json.encode(body)
+
+    def _audit_state(self) -> str:
+        try:
+            self._audit.ready()
+        except AuditUnavailable as error:
+            return str(error)
+        return "writable"
+
+
+def _said(sentence: str) -> bytes:
+    return msgspec.json.encode({"error": sentence})

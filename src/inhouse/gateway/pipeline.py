@@ -1,0 +1,218 @@
+"""The request path: one request, top to bottom. Each stage is the file of its name.
+
+    record ► authenticate ► receive ► authorize ► limit ► screen ► admit ► choose, forward
+           ► screen the answer ► settle
+
+`record` opens first and closes exactly once, whatever happens in between. `authenticate` comes
+before `receive`, so that nobody without a key makes this process hold a body. The answer's last
+bytes go out after the record of its end is on the disk; where that cannot be, they do not.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from inhouse.audit.fingerprint import Fingerprinter
+from inhouse.audit.log import AuditLog
+from inhouse.config.schema import Config
+from inhouse.domain import Dialect, OutcomeKind
+from inhouse.errors import AuditUnavailable, Code, EngineError, Refusal
+from inhouse.gateway import listing, routes
+from inhouse.gateway.admit import Queue
+from inhouse.gateway.authenticate import Keys, authenticate
+from inhouse.gateway.authorize import authorize
+from inhouse.gateway.connection import ClientGone, Exchange
+from inhouse.gateway.forward import Answer, forward
+from inhouse.gateway.limit import Limiter
+from inhouse.gateway.listener import HttpDate
+from inhouse.gateway.receive import receive
+from inhouse.gateway.record import Entry, new_request_id
+from inhouse.gateway.refuse import fields, refuse
+from inhouse.gateway.screen import AnswerGate, Screening
+from inhouse.gateway.settle import Meter
+from inhouse.telemetry import Clock
+from inhouse.upstream.pool import Pool
+
+log = logging.getLogger("inhouse.gateway")
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """What the stages work with. Made once; a request changes none of it but counters."""
+
+    config: Config
+    keys: Keys
+    audit: AuditLog
+    fingerprinter: Fingerprinter
+    pool: Pool
+    limiter: Limiter
+    queues: dict[str, Queue]
+    screening: Screening
+    meter: Meter
+    clock: Clock
+    date: HttpDate = field(default_factory=HttpDate)
+
+
+async def serve(exchange: Exchange, gateway: Gateway) -> None:
+    """Answer one request, and record how it ended."""
+    try:
+        entry = Entry(gateway.audit, gateway.clock, exchange.peer)
+    except AuditUnavailable as error:
+        _refuse_unrecorded(exchange, gateway, error)
+        return
+    exchange.request_id = entry.request_id
+    try:
+        await _serve(exchange, gateway, entry)
+    except Refusal as refusal:
+        await _end(exchange, gateway, entry, refusal)
+    except AuditUnavailable as error:
+        log.error("%s: the audit log: %s", entry.request_id, error)
+        _say(exchange, gateway, _unrecorded())
+    except (ClientGone, asyncio.CancelledError):
+        await _interrupted(exchange, gateway, entry)
+    except Exception:  # the outermost net: the client gets an id, the log gets the cause
+        log.exception("%s: internal error", entry.request_id)
+        refusal = Refusal(Code.INTERNAL, 500, "the gateway failed; the log has the cause")
+        await _end(exchange, gateway, entry, refusal)
+
+
+async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
+    head = exchange.head
+    route = routes.find(head.method, head.path)
+    entry.route = route.path
+    if route.does is routes.Listing.GREETING:
+        listing.greet(exchange, gateway.date.at(entry.began))
+        return
+    principal = entry.principal = authenticate(head, gateway.keys, entry.began)
+    if isinstance(route.does, routes.Listing):
+        models = gateway.config.models
+        date = gateway.date.at(entry.began)
+        await listing.answer(exchange, entry, route, models, date)
+        return
+    settings = gateway.config.settings
+    ask = entry.ask = await receive(exchange, route, settings.gateway, settings.limits)
+    entry.bytes_in = exchange.body_bytes
+    model, entry.rule = authorize(principal, ask, gateway.config.models)
+    with gateway.limiter.reserve(principal, exchange.began):
+        entry.verdicts = gateway.screening.prompt(ask)
+        async with gateway.queues[model.name]:
+            await entry.intent(
+                gateway.fingerprinter.of(ask.texts), gateway.fingerprinter.of_text(ask.last_text)
+            )
+            with await forward(
+                ask,
+                model,
+                gateway.pool.of(model.name),
+                request_id=entry.request_id,
+                upstream=settings.upstream,
+                max_answer_bytes=settings.gateway.max_answer_bytes,
+                clock=gateway.clock,
+                failed_over=gateway.meter.failed_over,
+            ) as answer:
+                entry.answering(answer.target)
+                await _send(exchange, gateway, entry, answer)
+
+
+async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answer) -> None:
+    reader = answer.reader
+    head = fields(reader.content_type, entry.request_id, gateway.date.at(entry.began))
+    gate = gateway.screening.answer(reader.content_type)
+    if reader.content_type == b"application/json":
+        gate.whole(reader.ending)
+    else:
+        await _stream(exchange, head, answer, gate)
+    entry.verdicts_out = gate.verdicts
+    await entry.close(
+        OutcomeKind.ANSWERED,
+        200,
+        usage=reader.usage,
+        bytes_out=exchange.bytes_out + len(reader.ending),
+        finish_reason=reader.finish_reason,
+    )
+    if exchange.started:
+        exchange.end(reader.ending)
+    else:
+        exchange.respond(200, head, reader.ending)
+    gateway.meter.answered(entry, reader.usage)
+
+
+async def _stream(exchange: Exchange, head: bytes, answer: Answer, gate: AnswerGate) -> None:
+    """Send what comes as it comes; an engine that breaks off becomes a refusal."""
+    exchange.start(200, head + b"x-accel-buffering: no\r\n")
+    try:
+        while piece := await answer.next():
+            piece = gate.pass_on(piece)
+            if piece:
+                exchange.write(piece)
+                if exchange.paused:
+                    await exchange.drained()
+    except EngineError as error:
+        log.warning("%s: %s", exchange.request_id, error)
+        raise Refusal(
+            Code.ANSWER_TRUNCATED, 502, "the engine broke off: this answer is not complete"
+        ) from error
+    left = gate.rest(answer.reader.ending)
+    if left:
+        exchange.write(left)
+
+
+async def _end(exchange: Exchange, gateway: Gateway, entry: Entry, refusal: Refusal) -> None:
+    """Record a refusal, then say it."""
+    outcome = _outcome(refusal, started=exchange.started)
+    try:
+        await entry.close(outcome, refusal.status, code=refusal.code, bytes_out=exchange.bytes_out)
+    except AuditUnavailable as error:
+        log.error("%s: the audit log: %s", entry.request_id, error)
+        refusal = _unrecorded()
+    _say(exchange, gateway, refusal)
+    gateway.meter.count(entry, _dialect(exchange), outcome, refusal.status)
+
+
+async def _interrupted(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
+    """The client left, or the request's deadline passed."""
+    if exchange.late and not exchange.gone and not entry.closed:
+        limit_s = gateway.config.settings.gateway.request_timeout_s
+        await _end(
+            exchange,
+            gateway,
+            entry,
+            Refusal(Code.DEADLINE_EXCEEDED, 504, f"the request took longer than {limit_s:g} s"),
+        )
+        return
+    entry.close_soon(OutcomeKind.CANCELLED, exchange.bytes_out)
+    gateway.meter.count(entry, _dialect(exchange), OutcomeKind.CANCELLED, 0)
+    exchange.abort()
+
+
+def _refuse_unrecorded(exchange: Exchange, gateway: Gateway, error: AuditUnavailable) -> None:
+    exchange.request_id = new_request_id(gateway.clock())
+    log.error("%s: the audit log: %s", exchange.request_id, error)
+    gateway.meter.unrecorded()
+    _say(exchange, gateway, _unrecorded())
+
+
+def _unrecorded() -> Refusal:
+    return Refusal(
+        Code.AUDIT_UNAVAILABLE,
+        503,
+        "the audit log cannot be written, and nothing is answered without its record",
+        retry_after_s=5,
+    )
+
+
+def _say(exchange: Exchange, gateway: Gateway, refusal: Refusal) -> None:
+    if not exchange.ended:
+        refuse(exchange, refusal, _dialect(exchange), gateway.date.at(gateway.clock()))
+
+
+def _dialect(exchange: Exchange) -> Dialect:
+    return routes.dialect_of(exchange.head.path)
+
+
+def _outcome(refusal: Refusal, *, started: bool) -> OutcomeKind:
+    if started:
+        return OutcomeKind.TRUNCATED
+    if refusal.status in (401, 403) or refusal.code is Code.CONTENT_BLOCKED:
+        return OutcomeKind.DENIED
+    failed = (Code.NO_ENGINE, Code.ENGINE_FAILED, Code.INTERNAL, Code.DEADLINE_EXCEEDED)
+    return OutcomeKind.FAILED if refusal.code in failed else OutcomeKind.REFUSED

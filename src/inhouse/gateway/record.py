@@ -1,0 +1,198 @@
+"""Record: the request's entry in the audit log, opened first and closed exactly once.
+
+    opened ──intent──► promised ──close──► closed      two records: Intent, Outcome
+       └──────────────close──────────────► closed      one record: Denial
+
+`intent` and `close` return when the record is on the disk. Nothing reaches an engine before the
+first, and the last byte of an answer goes out after the second.
+"""
+
+import asyncio
+import logging
+import os
+from base64 import b32hexencode
+
+from inhouse.audit.log import AuditLog
+from inhouse.audit.record import Denial, Intent, Outcome, VerdictNote
+from inhouse.domain import OutcomeKind, Principal, RequestId, Usage
+from inhouse.errors import AuditUnavailable, Code
+from inhouse.telemetry import Clock
+from inhouse.upstream.dialects.shapes import Ask
+from inhouse.upstream.pool import Target
+
+log = logging.getLogger("inhouse.gateway")
+
+
+def new_request_id(now: float) -> RequestId:
+    """48 bits of milliseconds and 80 of chance, so that ids sort by time."""
+    raw = int(now * 1000).to_bytes(6, "big") + os.urandom(10)
+    return RequestId("req_" + b32hexencode(raw)[:26].decode().lower())
+
+
+class Entry:
+    """One request in the log, from its first byte to its end."""
+
+    __slots__ = (
+        "_clock",
+        "_log",
+        "address",
+        "ask",
+        "began",
+        "bytes_in",
+        "closed",
+        "engine",
+        "engine_model",
+        "first_byte_ms",
+        "principal",
+        "promised",
+        "request_id",
+        "route",
+        "rule",
+        "verdicts",
+        "verdicts_out",
+    )
+
+    def __init__(self, audit: AuditLog, clock: Clock, address: str) -> None:
+        """Raises AuditUnavailable where the log is known not to take records now."""
+        audit.ready()
+        self._log = audit
+        self._clock = clock
+        self.began = clock()
+        self.request_id = new_request_id(self.began)
+        self.address = address
+        self.route = ""
+        self.principal: Principal | None = None
+        self.ask: Ask | None = None
+        self.bytes_in = 0
+        self.rule = ""
+        self.verdicts: list[VerdictNote] = []
+        self.verdicts_out: list[VerdictNote] = []
+        self.engine: str | None = None
+        self.engine_model: str | None = None
+        self.first_byte_ms: float | None = None
+        self.promised = False
+        self.closed = False
+
+    async def intent(self, fingerprint: str, fingerprint_last: str) -> None:
+        """What is about to be asked of a model, and on whose right. Durable on return."""
+        ask, principal = self.ask, self.principal
+        assert ask is not None  # set by receive
+        assert principal is not None  # set by authenticate
+        self.promised = True
+        await self._log.append(
+            Intent(
+                request_id=self.request_id,
+                time=self.began,
+                address=self.address,
+                principal_id=principal.id,
+                principal_name=principal.name,
+                dialect=ask.dialect.value,
+                operation=ask.operation.value,
+                route=self.route,
+                model=ask.model,
+                stream=ask.stream,
+                bytes_in=self.bytes_in,
+                fingerprint=fingerprint,
+                fingerprint_last=fingerprint_last,
+                verdicts=self.verdicts,
+                authorized_by=self.rule,
+                max_tokens=ask.max_tokens,
+            )
+        )
+
+    def answering(self, target: Target) -> None:
+        """This engine's answer has begun."""
+        self.engine = target.name
+        self.engine_model = target.model
+        self.first_byte_ms = self.duration_ms()
+
+    async def close(
+        self,
+        outcome: OutcomeKind,
+        status: int,
+        *,
+        code: Code | None = None,
+        usage: Usage | None = None,
+        bytes_out: int = 0,
+        finish_reason: str | None = None,
+    ) -> None:
+        """How it ended. Durable on return; a second call does nothing."""
+        if self.closed:
+            return
+        self.closed = True
+        record = (
+            self._outcome(outcome, status, code, usage or Usage(), bytes_out, finish_reason)
+            if self.promised
+            else self._denial(outcome, status, code)
+        )
+        await self._log.append(record)
+
+    def close_soon(self, outcome: OutcomeKind, bytes_out: int) -> None:
+        """How it ended, for a client that left: nobody waits, the writer sees to it."""
+        if self.closed:
+            return
+        self.closed = True
+        record = (
+            self._outcome(outcome, 0, None, Usage(), bytes_out, None)
+            if self.promised
+            else self._denial(outcome, 0, None)
+        )
+        try:
+            self._log.append(record).add_done_callback(_report)
+        except AuditUnavailable as error:
+            log.error("%s could not be closed in the audit log: %s", self.request_id, error)
+
+    def duration_ms(self) -> float:
+        return round((self._clock() - self.began) * 1000, 3)
+
+    def _outcome(
+        self,
+        outcome: OutcomeKind,
+        status: int,
+        code: Code | None,
+        usage: Usage,
+        bytes_out: int,
+        finish_reason: str | None,
+    ) -> Outcome:
+        return Outcome(
+            request_id=self.request_id,
+            time=self._clock(),
+            outcome=outcome.value,
+            status=status,
+            code=code.value if code else None,
+            engine=self.engine,
+            engine_model=self.engine_model,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            bytes_out=bytes_out,
+            duration_ms=self.duration_ms(),
+            first_byte_ms=self.first_byte_ms,
+            finish_reason=finish_reason,
+            verdicts=self.verdicts_out,
+        )
+
+    def _denial(self, outcome: OutcomeKind, status: int, code: Code | None) -> Denial:
+        ask, principal = self.ask, self.principal
+        return Denial(
+            request_id=self.request_id,
+            time=self.began,
+            address=self.address,
+            route=self.route,
+            outcome=outcome.value,
+            status=status,
+            code=code.value if code else None,
+            principal_id=principal.id if principal else None,
+            principal_name=principal.name if principal else None,
+            dialect=ask.dialect.value if ask else None,
+            operation=ask.operation.value if ask else None,
+            model=ask.model if ask else None,
+            bytes_in=self.bytes_in,
+            verdicts=self.verdicts,
+            duration_ms=self.duration_ms(),
+        )
+
+
+def _report(future: "asyncio.Future[None]") -> None:
+    error = future.exception()
+    if error is not None:
+        log.error("an outcome could not be written to the audit log: %s", error)

@@ -1,0 +1,81 @@
+"""Every path that the gateway serves, matched on the raw bytes of the request.
+
+A path that is not here does not exist. Management verbs of Ollama (pull, push, create, copy,
+delete, blobs) are absent on purpose: a client asks models, it does not manage them.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from inhouse.domain import Dialect, Operation
+from inhouse.errors import Code, Refusal
+
+
+class Listing(enum.Enum):
+    """Questions that the gateway answers itself, from its configuration."""
+
+    OPENAI_MODELS = "openai-models"
+    OPENAI_MODEL = "openai-model"
+    OLLAMA_TAGS = "ollama-tags"
+    OLLAMA_SHOW = "ollama-show"
+    OLLAMA_PS = "ollama-ps"
+    OLLAMA_VERSION = "ollama-version"
+    GREETING = "greeting"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path is: the dialect spoken there, and what it does."""
+
+    path: str
+    dialect: Dialect
+    does: Operation | Listing
+    methods: frozenset[bytes]
+
+
+_POST = frozenset({b"POST"})
+_GET = frozenset({b"GET", b"HEAD"})
+_MODEL_PREFIX = b"/v1/models/"
+
+ROUTES: dict[bytes, Route] = {
+    route.path.encode(): route
+    for route in (
+        Route("/v1/chat/completions", Dialect.OPENAI, Operation.CHAT, _POST),
+        Route("/v1/completions", Dialect.OPENAI, Operation.COMPLETION, _POST),
+        Route("/v1/responses", Dialect.OPENAI, Operation.RESPONSE, _POST),
+        Route("/v1/embeddings", Dialect.OPENAI, Operation.EMBEDDING, _POST),
+        Route("/v1/models", Dialect.OPENAI, Listing.OPENAI_MODELS, _GET),
+        Route("/v1/messages", Dialect.ANTHROPIC, Operation.MESSAGE, _POST),
+        Route("/api/chat", Dialect.OLLAMA, Operation.OLLAMA_CHAT, _POST),
+        Route("/api/generate", Dialect.OLLAMA, Operation.OLLAMA_GENERATE, _POST),
+        Route("/api/embed", Dialect.OLLAMA, Operation.OLLAMA_EMBED, _POST),
+        Route("/api/tags", Dialect.OLLAMA, Listing.OLLAMA_TAGS, _GET),
+        Route("/api/show", Dialect.OLLAMA, Listing.OLLAMA_SHOW, _POST),
+        Route("/api/ps", Dialect.OLLAMA, Listing.OLLAMA_PS, _GET),
+        Route("/api/version", Dialect.OLLAMA, Listing.OLLAMA_VERSION, _GET),
+        Route("/", Dialect.OLLAMA, Listing.GREETING, _GET),
+    )
+}
+_ONE_MODEL = Route("/v1/models/{model}", Dialect.OPENAI, Listing.OPENAI_MODEL, _GET)
+
+
+def find(method: bytes, path: bytes) -> Route:
+    """The route of a raw path, or the refusal in the dialect that the path looks like."""
+    route = ROUTES.get(path)
+    if route is None and path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
+        route = _ONE_MODEL
+    if route is None:
+        raise Refusal(Code.NO_SUCH_ROUTE, 404, f"there is nothing at {path.decode('ascii')}")
+    if method not in route.methods:
+        allowed = " or ".join(sorted(name.decode() for name in route.methods))
+        raise Refusal(
+            Code.METHOD_NOT_ALLOWED, 405, f"{route.path} takes {allowed}, not {method.decode()}"
+        )
+    return route
+
+
+def dialect_of(path: bytes) -> Dialect:
+    """The dialect in which an unknown path's refusal is most likely understood."""
+    if path.startswith(b"/api/"):
+        return Dialect.OLLAMA
+    return Dialect.ANTHROPIC if path.startswith(b"/v1/messages") else Dialect.OPENAI

@@ -1,0 +1,86 @@
+"""What `inhouse up` tells the person in front of it: progress, the address, the first key.
+
+All of it goes to standard output, and nothing else does: the operator's log is on standard error.
+"""
+
+import json
+import socket
+import time
+
+from inhouse import __version__
+from inhouse.config.schema import Config
+from inhouse.domain import Task
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - read, not bound
+    return f"http://{host}:{port}"
+
+
+class Greeting:
+    """Speaks to a person; or, with `json_line`, says everything in one line for a program."""
+
+    def __init__(self, config: Config, *, json_line: bool) -> None:
+        self._config = config
+        self._json = json_line
+        self._began = time.monotonic()
+        self._url = ""
+        self._admin_url = ""
+        self._say(f"Inhouse {__version__}, data in {config.data}")
+
+    def listening(self, clients: socket.socket, admin: socket.socket) -> None:
+        self._url, self._admin_url = _url(clients), _url(admin)
+
+    def engine(self, name: str, took_s: float) -> None:
+        self._say(f"  {name} loaded in {took_s:.1f} s")
+
+    def ready(self, key: str | None) -> None:
+        if self._json:
+            document = {
+                "url": self._url,
+                "admin_url": self._admin_url,
+                "models": list(self._config.models),
+                "key": key,
+            }
+            print(json.dumps(document), flush=True)
+            return
+        self._say(f"Ready in {time.monotonic() - self._began:.1f} s.\n")
+        self._say(f"  Base URL   {self._url}/v1")
+        self._say(f"  Models     {', '.join(self._config.models)}")
+        self._say(f"  Operators  {self._admin_url}/readyz, {self._admin_url}/metrics")
+        self._say(_with_key(key) if key else _without_key())
+        self._say(self._examples(key or "YOUR-KEY"))
+        self._say("Ctrl-C stops everything.")
+
+    def stopping(self) -> None:
+        self._say("Stopping ...")
+
+    def _examples(self, key: str) -> str:
+        chats = [model.name for model in self._config.models.values() if model.task is Task.CHAT]
+        model = chats[0] if chats else next(iter(self._config.models), "MODEL")
+        return f"""
+Try it:
+
+  curl {self._url}/v1/chat/completions \\
+    -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
+    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "What is a load balancer?"}}]}}'
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{self._url}/v1", api_key="{key}")
+  question = [{{"role": "user", "content": "What is a load balancer?"}}]
+  for chunk in client.chat.completions.create(model="{model}", messages=question, stream=True):
+      print(chunk.choices[0].delta.content or "", end="", flush=True)
+"""
+
+    def _say(self, sentence: str) -> None:
+        if not self._json:
+            print(sentence, flush=True)
+
+
+def _with_key(key: str) -> str:
+    return f"  API key    {key}\n             (shown this once; 'inhouse keys' makes, lists and revokes keys)"
+
+
+def _without_key() -> str:
+    return "  API key    the one you have; 'inhouse keys create NAME' makes another"
