@@ -11,6 +11,8 @@ from inhouse import __version__
 from inhouse.config.schema import Config
 from inhouse.domain import Task
 
+QUESTION = "What is a load balancer?"
+
 
 def _url(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
@@ -59,16 +61,17 @@ class Greeting:
     def _examples(self, key: str) -> str:
         chats = [model.name for model in self._config.models.values() if model.task is Task.CHAT]
         model = chats[0] if chats else next(iter(self._config.models), "MODEL")
+        question = json.dumps({"model": model, "messages": [{"role": "user", "content": QUESTION}]})
         return f"""
 Try it:
 
   curl {self._url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
-    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "What is a load balancer?"}}]}}'
+    -d '{question}'
 
   from openai import OpenAI
   client = OpenAI(base_url="{self._url}/v1", api_key="{key}")
-  question = [{{"role": "user", "content": "What is a load balancer?"}}]
+  question = [{{"role": "user", "content": "{QUESTION}"}}]
   for chunk in client.chat.completions.create(model="{model}", messages=question, stream=True):
       print(chunk.choices[0].delta.content or "", end="", flush=True)
 """
@@ -79,7 +82,7 @@ Try it:
 
 
 def _with_key(key: str) -> str:
-    return f"  API key    {key}\n             (shown this once; 'inhouse keys' makes, lists and revokes keys)"
+    return f"  API key    {key}\n             shown this once; 'inhouse keys' makes, lists, revokes keys"
 
 
 def _without_key() -> str:

@@ -248,7 +248,7 @@ async def _start(process: EngineProcess, target: Target, greeting: Greeting) -> 
         raise UsageError(str(error)) from error
     greeting.engine(target.name, time.monotonic() - began)
     process.watch(
-        lambda reason: target.detach(reason),
+        target.detach,
         lambda url: target.attach(url, process.api_key),
     )
 

@@ -61,7 +61,7 @@ class Listener:
             if connection.exchange is None and connection.state is not State.LINGER:
                 connection.transport.close()
         end = loop.time() + timeout_s
-        while self._busy() and loop.time() < end:
+        while self._busy() and loop.time() < end:  # noqa: ASYNC110 - once a life, bounded
             await asyncio.sleep(0.02)
         cut = self._busy()
         for connection in list(self._shared.connections):
