@@ -1,0 +1,126 @@
+"""Server-sent events: where one ends, and what is in it.
+
+An event is what stands before a blank line. Lines end with LF or CR LF. By the WHATWG's rules a
+lone CR ends a line too; no engine writes one, and a reader that passed over it would see another
+event than the client does, so it is a fault here.
+
+    engine's bytes ──EventSplitter──► whole events ──events──► Event(raw, name, data)
+
+The splitter is on the path of every token: where what arrived is whole events and nothing is
+pending, it looks at the last bytes and hands the same object on.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from inhouse.errors import EngineError
+
+MOST_PENDING_BYTES = 1_048_576
+"""Longest event. An engine's event is a token or, at its largest, a whole answer repeated at the
+end; what grows past this has lost its line ends."""
+
+_ENDS = (b"\n\n", b"\n\r\n")
+_END = re.compile(rb"\n\r?\n")
+
+
+class Event(NamedTuple):
+    """One event, its blank line included in `raw`. `data` is None in a comment."""
+
+    raw: bytes
+    name: bytes
+    data: bytes | None
+
+
+class EventSplitter:
+    """Releases whole events and keeps the beginning of the next one.
+
+    Raises EngineError where an event grows past `most_bytes`, or a CR ends no line.
+    """
+
+    __slots__ = ("_most_bytes", "_rest")
+
+    def __init__(self, most_bytes: int = MOST_PENDING_BYTES) -> None:
+        self._rest = bytearray()
+        self._most_bytes = most_bytes
+
+    @property
+    def pending(self) -> bytes:
+        """The beginning of an event that has not ended."""
+        return bytes(self._rest)
+
+    def feed(self, data: bytes) -> bytes:
+        block = data if not self._rest and data.endswith(_ENDS) else self._cut(data)
+        if b"\r" in block and b"\r" in block.replace(b"\r\n", b"\n"):
+            raise EngineError("sent a stream with a carriage return that ends no line")
+        return block
+
+    def _cut(self, data: bytes) -> bytes:
+        rest = self._rest
+        # What was pending holds no end, so only one that reaches into `data` is news.
+        start = max(0, len(rest) - 2)
+        rest += data
+        cut = max(_end_of_last(rest, end, start) for end in _ENDS)
+        block = bytes(rest[:cut])
+        del rest[:cut]
+        if len(rest) > self._most_bytes:
+            raise EngineError(f"sent an event of more than {self._most_bytes} bytes")
+        return block
+
+
+def _end_of_last(data: bytearray, end: bytes, start: int) -> int:
+    found = data.rfind(end, start)
+    return found + len(end) if found >= 0 else 0
+
+
+def events(block: bytes) -> Iterator[Event]:
+    """The events of a block that the splitter released. Raises EngineError for what is none."""
+    start = 0
+    for end in _END.finditer(block):
+        if end.start() >= start:
+            yield event(block[start : end.end()])
+            start = end.end()
+
+
+def event(raw: bytes) -> Event:
+    """One event read: quickly where it is spelled as engines spell it, else by the rules."""
+    if b"\r" not in raw and raw.endswith(b"\n\n"):
+        lines = raw.count(b"\n")
+        if lines == 2 and raw.startswith(b"data: "):
+            return Event(raw, b"", raw[6:-2])
+        if lines == 3 and raw.startswith(b"event: "):
+            name, _, rest = raw.partition(b"\n")
+            if rest.startswith(b"data: "):
+                return Event(raw, name[7:], rest[6:-2])
+    return _by_the_rules(raw)
+
+
+def _by_the_rules(raw: bytes) -> Event:
+    name, data = b"", []
+    for line in raw.replace(b"\r\n", b"\n").split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value
+        elif field not in (b"", b"id", b"retry"):
+            raise EngineError("sent a line that belongs to no event")
+    return Event(raw, name, b"\n".join(data) if data else None)
+
+
+class Events:
+    """Splits a stream into the data of its events, for whoever translates each of them.
+
+    Raises EngineError as the splitter does, and for a line that belongs to no event.
+    """
+
+    __slots__ = ("_splitter",)
+
+    def __init__(self) -> None:
+        self._splitter = EventSplitter()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data of the events that ended. Comments are left out."""
+        block = self._splitter.feed(data)
+        return [event.data for event in events(block) if event.data is not None]
