@@ -91,6 +91,20 @@ async def _serve(
     config: Config, clients: socket.socket, admin: socket.socket, greeting: Greeting
 ) -> None:
     stop = _stop_on_signals()
+    async with running(config, clients, admin, greeting) as operations:
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is not looked at again
+        if await ready(operations, stop):
+            greeting.ready(_first_key(config))
+        await stop.wait()
+        greeting.stopping()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: Config, clients: socket.socket, admin: socket.socket, greeting: Greeting
+) -> AsyncIterator[Operations]:
+    """Everything started, in order; and stopped, in the reverse order, on leaving."""
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
@@ -101,12 +115,7 @@ async def _serve(
         greeting.listening(clients, admin)
         await stack.enter_async_context(_engines(config, gateway.pool, greeting))
         await stack.enter_async_context(_probes(config, gateway, metrics))
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is not looked at again
-        if await _ready(operations, stop):
-            greeting.ready(_first_key(config))
-        await stop.wait()
-        greeting.stopping()
+        yield operations
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -269,7 +278,7 @@ async def _probes(config: Config, gateway: Gateway, metrics: Metrics) -> AsyncIt
         gateway.pool.close()
 
 
-async def _ready(operations: Operations, stop: asyncio.Event) -> bool:
+async def ready(operations: Operations, stop: asyncio.Event) -> bool:
     """Wait until every model answers, or the run is ended before that."""
     while not operations.ready():
         with contextlib.suppress(TimeoutError):
