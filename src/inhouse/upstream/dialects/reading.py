@@ -1,0 +1,167 @@
+"""What the readers of engines that speak the client's dialect share.
+
+A stream reader looks at every event, and decodes of it the few members that tell how the answer
+stands; msgspec passes over the rest of it. That is cheaper than searching the bytes for the words
+that would matter, and it cannot be fooled by a text that holds them.
+
+Clients see the name that they asked for. Where the engine's differs, it is put back.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from inhouse.domain import Usage
+from inhouse.errors import EngineError
+from inhouse.upstream.dialects.sse import Event, EventSplitter, event, split
+
+EVENT_STREAM = b"text/event-stream"
+JSON = b"application/json"
+MOST_TOLD_CHARS = 200  # of an engine's own words about its error
+
+OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Fault(msgspec.Struct, gc=False):
+    """An error as engines report it."""
+
+    message: str | None = None
+    type: str | None = None
+    code: int | str | None = None
+
+    def __str__(self) -> str:
+        told = " ".join(str(part) for part in (self.type, self.code, self.message) if part)
+        return f"reported an error: {told[:MOST_TOLD_CHARS]!r}" if told else "reported an error"
+
+
+class Progress:
+    """What is known of an answer. `served_model` is the name under which the engine answered."""
+
+    __slots__ = (
+        "_alias",
+        "complete",
+        "ending",
+        "fault",
+        "finish_reason",
+        "served_model",
+        "usage",
+    )
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self.complete = False
+        self.ending = b""
+        self.fault: str | None = None
+        self.usage = Usage()
+        self.finish_reason: str | None = None
+        self.served_model: str | None = None
+
+
+class EventReader(Progress):
+    """Reads a stream of events; a dialect says in `_take` what each one means."""
+
+    __slots__ = ("_splitter",)
+    content_type = EVENT_STREAM
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self._splitter = EventSplitter()
+
+    def feed(self, data: bytes) -> bytes:
+        if self.complete or self.fault is not None:
+            return b""
+        try:
+            block = self._splitter.feed(data)
+        except EngineError as error:
+            self.fault = str(error)
+            return b""
+        return b"".join(self._each(block)) if block else b""
+
+    def finish(self) -> bytes:
+        if not self.complete and self.fault is None:
+            self.fault = (
+                "broke off in the middle of an event"
+                if self._splitter.pending.strip()
+                else "ended its stream before its answer ended"
+            )
+        return b""
+
+    def _each(self, block: bytes) -> Iterator[bytes]:
+        for raw in split(block):
+            yield self._heed(raw)
+            if self.complete or self.fault is not None:
+                return
+
+    def _heed(self, raw: bytes) -> bytes:
+        """What the client gets of one event."""
+        try:
+            it = event(raw)
+            return raw if it.data is None else self._take(it, it.data)
+        except EngineError as error:
+            self.fault = str(error)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.fault = "sent an event that is not of its dialect"
+        return b""
+
+    def _take(self, it: Event, data: bytes) -> bytes:
+        raise NotImplementedError
+
+
+class WholeReader(Progress):
+    """Reads an answer in one piece; a dialect says in `_judge` whether it is one.
+
+    Keeps what it is fed: the caller bounds it. `ending` is the engine's body as it came, but
+    for the model's name where that is not the alias.
+    """
+
+    __slots__ = ("_pieces",)
+    content_type = JSON
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        self._pieces.append(data)
+        return b""
+
+    def finish(self) -> bytes:
+        body = b"".join(self._pieces)
+        try:
+            self._judge(body)
+            self.ending = renamed(body, self.served_model, self._alias)
+            self.complete = True
+        except EngineError as error:
+            self.fault = str(error)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.fault = _what_it_is(body)
+        return b""
+
+    def _judge(self, body: bytes) -> None:
+        """Note usage, finish reason and served model; raise where it is no proper answer."""
+        raise NotImplementedError
+
+
+def _what_it_is(body: bytes) -> str:
+    if not body.strip():
+        return "answered 200 with an empty body"
+    try:
+        OBJECT.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "answered 200 with something that is not a JSON object"
+    return "answered 200 with a JSON object that is not an answer of its dialect"
+
+
+def renamed(body: bytes, theirs: str | None, alias: str) -> bytes:
+    """An object with its own `model` put back to the alias; other members stay as they came."""
+    if theirs is None or theirs == alias:
+        return body
+    members = OBJECT.decode(body)
+    members["model"] = msgspec.Raw(msgspec.json.encode(alias))
+    return msgspec.json.encode(members)
+
+
+def reworded(it: Event, data: bytes) -> bytes:
+    """The event with other data."""
+    name = b"event: %b\n" % it.name if it.name else b""
+    return b"%bdata: %b\n\n" % (name, data)
