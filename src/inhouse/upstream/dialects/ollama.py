@@ -7,10 +7,11 @@ such object. Both carry the model's name, which is put back to the alias that th
 import msgspec
 
 from inhouse.domain import Operation, Usage
-from inhouse.errors import Refusal
+from inhouse.errors import EngineError, Refusal
 from inhouse.upstream.dialects.ollama_fields import KEPT_BACK, OPTIONS_KEPT_BACK
-from inhouse.upstream.dialects.reading import JSON, MOST_TOLD_CHARS, Progress
+from inhouse.upstream.dialects.reading import MOST_TOLD_CHARS, Progress, WholeReader, renamed
 from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
+from inhouse.upstream.dialects.sse import MOST_PENDING_BYTES
 
 PATHS = {
     Operation.OLLAMA_CHAT: "/api/chat",
@@ -19,11 +20,7 @@ PATHS = {
 }
 STREAM_TYPE = b"application/x-ndjson"
 
-MAX_LINE_BYTES = 8_388_608
-"""A line longer than this is no line of an answer: the engine is broken."""
-
 _OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STAY_LOADED = b"-1"
 
 
@@ -34,7 +31,7 @@ class Line(msgspec.Struct):
     done: bool = False
     done_reason: str | None = None
     error: object = None
-    embeddings: msgspec.Raw | None = None
+    embeddings: list[msgspec.Raw] | None = None
     prompt_eval_count: int | None = None
     eval_count: int | None = None
 
@@ -54,8 +51,13 @@ def render(ask: Ask, engine_model: str, max_tokens: int | None) -> Rendered:
     if ask.operation is not Operation.OLLAMA_EMBED:
         members["stream"] = msgspec.Raw(msgspec.json.encode(ask.stream))
         members["options"] = _options(ask, max_tokens)
-    reader: Reader = (LineReader if ask.stream else WholeReader)(engine_model, ask.model)
-    return Rendered(PATHS[ask.operation], msgspec.json.encode(members), reader)
+    return Rendered(PATHS[ask.operation], msgspec.json.encode(members), _reader(ask))
+
+
+def _reader(ask: Ask) -> Reader:
+    if ask.operation is Operation.OLLAMA_EMBED:
+        return VectorsWhole(ask.model, ask.facts["inputs"])
+    return LineReader(ask.model) if ask.stream else Whole(ask.model)
 
 
 def _options(ask: Ask, max_tokens: int | None) -> msgspec.Raw:
@@ -66,124 +68,95 @@ def _options(ask: Ask, max_tokens: int | None) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(options))
 
 
-class _Alias:
-    """Puts the client's name of the model in the place of the engine's."""
-
-    __slots__ = ("_alias", "_same", "_theirs")
-
-    def __init__(self, engine_model: str, alias: str) -> None:
-        self._same = engine_model == alias
-        self._alias = msgspec.json.encode(alias)
-        self._theirs = b'{"model":%b' % msgspec.json.encode(engine_model)
-
-    def put(self, line: bytes) -> bytes:
-        if self._same:
-            return line
-        if line.startswith(self._theirs):  # as Ollama itself writes it: nothing to decode
-            return b'{"model":%b%b' % (self._alias, line[len(self._theirs) :])
-        members = _OBJECT.decode(line)
-        if "model" not in members:
-            return line
-        members["model"] = msgspec.Raw(self._alias)
-        return msgspec.json.encode(members)
+def _read(line: bytes) -> Line:
+    read = _LINE.decode(line)
+    if read.error is not None:
+        raise EngineError(f"reported an error: {str(read.error)[:MOST_TOLD_CHARS]!r}")
+    return read
 
 
-class _Answer(Progress):
-    """What both readers know of an answer."""
-
-    __slots__ = ("_names",)
-
-    def __init__(self, engine_model: str, alias: str) -> None:
-        super().__init__(alias)
-        self._names = _Alias(engine_model, alias)
-
-    def _read(self, line: bytes) -> Line | None:
-        """The line decoded; None, with the fault noted, where it is none or an error."""
-        try:
-            read = _LINE.decode(line)
-        except (msgspec.DecodeError, RecursionError) as error:
-            self.fault = f"sent a line that is not of its dialect: {error}"
-            return None
-        if read.error is not None:
-            self.fault = f"reported an error: {str(read.error)[:MOST_TOLD_CHARS]!r}"
-            return None
-        return read
-
-    def _end(self, read: Line, last: bytes) -> None:
-        self.usage = Usage(read.prompt_eval_count, read.eval_count)
-        self.finish_reason = read.done_reason
-        self.served_model = read.model
-        self.ending = self._names.put(last)
-        self.complete = True
+def _note(reader: Progress, read: Line) -> None:
+    reader.usage = Usage(read.prompt_eval_count, read.eval_count)
+    reader.finish_reason = read.done_reason
+    reader.served_model = read.model
 
 
-class LineReader(_Answer):
+class LineReader(Progress):
     """Reads a streamed answer, line by line."""
 
     __slots__ = ("_pending",)
     content_type = STREAM_TYPE
 
-    def __init__(self, engine_model: str, alias: str) -> None:
-        super().__init__(engine_model, alias)
+    def __init__(self, alias: str) -> None:
+        super().__init__(alias)
         self._pending = b""
 
     def feed(self, data: bytes) -> bytes:
-        if self.complete or self.fault:
+        if self.complete or self.fault is not None:
             return b""
         *lines, self._pending = (self._pending + data).split(b"\n")
         released = b"".join([self._line(line) for line in lines])
-        if len(self._pending) > MAX_LINE_BYTES and not (self.complete or self.fault):
-            self.fault = f"sent a line of more than {MAX_LINE_BYTES} bytes"
+        if len(self._pending) > MOST_PENDING_BYTES and not self.complete and self.fault is None:
+            self.fault = f"sent a line of more than {MOST_PENDING_BYTES} bytes"
         return released
 
     def finish(self) -> bytes:
-        if self.complete or self.fault:
-            return b""
         line, self._pending = self._pending, b""
         released = self._line(line)  # a last line needs no newline
-        if not (self.complete or self.fault):
+        if not self.complete and self.fault is None:
             self.fault = "ended its stream before its answer ended"
         return released
 
     def _line(self, line: bytes) -> bytes:
-        if self.complete or self.fault or not line.strip():
+        """What the client gets of one line."""
+        if self.complete or self.fault is not None or not line.strip():
             return b""
-        read = self._read(line)
-        if read is None:
-            return b""
-        if read.done:
-            self._end(read, line + b"\n")
-            return b""
-        return self._names.put(line) + b"\n"
-
-
-class WholeReader(_Answer):
-    """Reads an answer that comes in one piece: its body is the one event, held back."""
-
-    __slots__ = ("_pieces",)
-    content_type = JSON
-
-    def __init__(self, engine_model: str, alias: str) -> None:
-        super().__init__(engine_model, alias)
-        self._pieces: list[bytes] = []
-
-    def feed(self, data: bytes) -> bytes:
-        self._pieces.append(data)
+        try:
+            return self._take(line, _read(line))
+        except EngineError as error:
+            self.fault = str(error)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.fault = "sent a line that is not of its dialect"
         return b""
 
-    def finish(self) -> bytes:
-        if self.complete or self.fault:
-            return b""
-        body = b"".join(self._pieces)
-        if not body.strip():
-            self.fault = "sent an empty answer"
-            return b""
-        read = self._read(body)
-        if read is not None and not (read.done or read.embeddings is not None):
-            self.fault = "sent an answer that is not marked as done"
-        elif read is not None:
-            self._end(read, body)
+    def _take(self, line: bytes, read: Line) -> bytes:
+        if read.model is not None and read.model != self._alias:
+            line = renamed(line, read.model, self._alias)
+        if not read.done:
+            return line + b"\n"
+        _note(self, read)
+        self.ending = line + b"\n"
+        self.complete = True
         return b""
+
+
+class Whole(WholeReader):
+    """Reads a conversation's or a prompt's answer in one piece."""
+
+    __slots__ = ()
+
+    def _judge(self, body: bytes) -> None:
+        read = _read(body)
+        if not read.done:
+            raise EngineError("sent an answer that is not marked as done")
+        _note(self, read)
+
+
+class VectorsWhole(WholeReader):
+    """Reads embeddings: as many as there were inputs."""
+
+    __slots__ = ("_inputs",)
+
+    def __init__(self, alias: str, inputs: object) -> None:
+        super().__init__(alias)
+        self._inputs = inputs
+
+    def _judge(self, body: bytes) -> None:
+        read = _read(body)
+        given = len(read.embeddings or ())
+        if given != self._inputs:
+            raise EngineError(f"answered with {given} embeddings to {self._inputs} inputs")
+        _note(self, read)
 
 
 class OllamaErrors:

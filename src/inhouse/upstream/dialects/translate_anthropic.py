@@ -11,6 +11,7 @@ import msgspec
 
 from inhouse.domain import EngineKind
 from inhouse.errors import Code, Refusal
+from inhouse.upstream.dialects.fields import OFF
 from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
 from inhouse.upstream.dialects.translate_anthropic_answer import MessageWriter
 from inhouse.upstream.dialects.translate_reader import StreamReader, WholeReader
@@ -81,11 +82,10 @@ class Asked(msgspec.Struct):
     tool_choice: ToolChoice | None = None
     thinking: Kind | None = None
     output_config: OutputConfig | None = None
+    output_format: Format | None = None  # its name in the beta
 
 
-PASSED_OVER = frozenset(
-    {"cache_control", "max_tokens", "metadata", "model", "service_tier", "stream", "top_k"}
-)
+PASSED_OVER = frozenset({"cache_control", "max_tokens", "model", "stream", "top_k"})
 """Fields that are answered elsewhere, or that change nothing in what the answer is."""
 
 
@@ -104,7 +104,7 @@ def render(
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     body["messages"] = [*_system(asked.system), *_messages(asked.messages)]
-    body |= _sampling(asked) | _tools(asked) | _format(asked.output_config)
+    body |= _sampling(asked) | _tools(asked) | _format(asked)
     body |= _thinking(asked.thinking, kind)
     writer = MessageWriter(ask.model)
     reader: Reader = (StreamReader if ask.stream else WholeReader)(ask.model, writer)
@@ -112,8 +112,9 @@ def render(
 
 
 def _asked(ask: Ask) -> Asked:
-    for name in ask.fields:
-        if name not in PASSED_OVER and name not in Asked.__struct_fields__:
+    for name, raw in ask.fields.items():
+        known = name in PASSED_OVER or name in Asked.__struct_fields__
+        if not known and bytes(raw) not in OFF:
             raise not_spoken(name, "this field")
     try:
         return msgspec.json.decode(msgspec.json.encode(ask.fields), type=Asked)
@@ -245,12 +246,14 @@ def _tool_choice(choice: ToolChoice | None) -> dict[str, Any]:
     return said | {"tool_choice": plain[choice.type]}
 
 
-def _format(config: OutputConfig | None) -> dict[str, Any]:
-    if config is None or config.format is None:
+def _format(asked: Asked) -> dict[str, Any]:
+    wanted = asked.output_config.format if asked.output_config is not None else None
+    wanted = wanted or asked.output_format
+    if wanted is None:
         return {}
-    if config.format.type != "json_schema":
-        raise not_spoken("output_config", f"a format of type '{config.format.type}'")
-    schema = {"name": "answer", "schema": config.format.schema or {}, "strict": True}
+    if wanted.type != "json_schema":
+        raise not_spoken("output_config", f"a format of type '{wanted.type}'")
+    schema = {"name": "answer", "schema": wanted.schema or {}, "strict": True}
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 

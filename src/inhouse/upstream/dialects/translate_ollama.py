@@ -118,8 +118,12 @@ def _embed(
     }
     if kind is EngineKind.VLLM and values.get("truncate", True):
         body["truncate_prompt_tokens"] = -1  # to the context, as Ollama does unless told not to
-    reader = EmbedReader(ask.model, watch, len(ask.texts), values.get("dimensions"))
+    reader = EmbedReader(ask.model, watch, _inputs(values), values.get("dimensions"))
     return Rendered("/v1/embeddings", msgspec.json.encode(body), reader)
+
+
+def _inputs(values: dict[str, Any]) -> int:
+    return 1 if isinstance(values["input"], str) else len(values["input"])
 
 
 def _sampling(options: Options, kind: EngineKind) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class _LineWriter:
     def words(self, content: str, thinking: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
         raise NotImplementedError
 
-    def piece(self, answer_id: str, choice: Choice) -> bytes:  # as Writer has it
+    def piece(self, answer_id: str, choice: Choice) -> bytes:
         self._watch.first()
         said = choice.said
         self._calls.add(said.tool_calls)
@@ -94,7 +94,7 @@ class _LineWriter:
         released = self._line(self.words("", "", calls), done=False) + b"\n" if calls else b""
         return released, self._last(self.words("", "", []), end) + b"\n"
 
-    def whole(self, answer_id: str, choice: Choice, end: End) -> bytes:  # as above
+    def whole(self, answer_id: str, choice: Choice, end: End) -> bytes:
         said = choice.said
         calls = _ollama_calls(whole_calls(said), end)
         words = self.words(said.content or "", said.thinking, calls)
@@ -145,13 +145,13 @@ class LoadWriter:
         self._watch = watch
         self._chat = chat
 
-    def piece(self, answer_id: str, choice: Choice) -> bytes:  # never streamed
+    def piece(self, answer_id: str, choice: Choice) -> bytes:
         return b""
 
     def close(self, end: End) -> tuple[bytes, bytes]:
         return b"", self.whole("", Choice(), end)
 
-    def whole(self, answer_id: str, choice: Choice, end: End) -> bytes:  # not shown
+    def whole(self, answer_id: str, choice: Choice, end: End) -> bytes:
         words: dict[str, Any] = {"response": ""}
         if self._chat:
             words = {"message": {"role": "assistant", "content": ""}}
@@ -227,8 +227,8 @@ class EmbedReader(Progress):
         if answer.error is not None:
             raise EngineError(told(answer.error))
         if len(answer.data) != self._count:
-            found_count = len(answer.data)
-            raise EngineError(f"sent {found_count} embeddings for {self._count} texts")
+            given = len(answer.data)
+            raise EngineError(f"answered with {given} embeddings to {self._count} inputs")
         self.served_model = answer.model
         self.usage = Usage(counted(answer.usage).prompt_tokens)
         found = sorted(answer.data, key=lambda one: one.index)

@@ -17,6 +17,8 @@ from inhouse.upstream.dialects.sse import Events
 from inhouse.upstream.dialects.translate_source import Choice, Chunk, counted, decode
 
 _DONE = b"[DONE]"
+_BROKEN = frozenset({"abort", "aborted", "cancelled", "error"})
+"""Finish reasons by which vLLM and SGLang say that an answer did not end, but was ended."""
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class _Translated(Progress):
             self._end.cached_tokens = (details and details.cached_tokens) or 0
         choice = chunk.first
         if choice is not None and choice.finish_reason:
+            if choice.finish_reason in _BROKEN:
+                raise EngineError(f"ended its answer with '{choice.finish_reason}'")
             self.finish_reason = self._end.finish_reason = choice.finish_reason
             self._end.stop_reason = (
                 choice.stop_reason if isinstance(choice.stop_reason, str) else None

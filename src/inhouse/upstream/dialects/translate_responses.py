@@ -12,6 +12,7 @@ import msgspec
 
 from inhouse.domain import EngineKind
 from inhouse.errors import Code, Refusal
+from inhouse.upstream.dialects.fields import OFF
 from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
 from inhouse.upstream.dialects.translate_anthropic import not_spoken
 from inhouse.upstream.dialects.translate_reader import StreamReader, WholeReader
@@ -79,22 +80,18 @@ class Asked(msgspec.Struct):
     temperature: float | None = None
     top_p: float | None = None
     reasoning: Reasoning | None = None
+    stop: str | list[str] | None = None
 
 
 PASSED_OVER = frozenset(
     {
+        "cache_salt",
         "include",
         "max_output_tokens",
-        "metadata",
         "model",
-        "prompt_cache_key",
-        "safety_identifier",
-        "service_tier",
-        "store",
         "stream",
         "stream_options",
         "truncation",
-        "user",
     }
 )
 """Fields that are answered elsewhere, or that change nothing in what the answer is."""
@@ -123,9 +120,8 @@ def render(
 
 def _asked(ask: Ask) -> Asked:
     for name, raw in ask.fields.items():
-        if name in PASSED_OVER or name in Asked.__struct_fields__:
-            continue
-        if msgspec.json.decode(raw) not in (None, False):  # "background": false asks nothing
+        known = name in PASSED_OVER or name in Asked.__struct_fields__
+        if not known and bytes(raw) not in OFF:
             raise not_spoken(name, "this field")
     try:
         return msgspec.json.decode(msgspec.json.encode(ask.fields), type=Asked)
@@ -207,7 +203,7 @@ def _output(output: str | list[Part], where: str) -> str:
 
 
 def _sampling(asked: Asked) -> dict[str, Any]:
-    given = {"temperature": asked.temperature, "top_p": asked.top_p}
+    given = {"temperature": asked.temperature, "top_p": asked.top_p, "stop": asked.stop}
     return {name: value for name, value in given.items() if value is not None}
 
 
