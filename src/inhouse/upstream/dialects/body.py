@@ -90,7 +90,7 @@ def decoded(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str) -> T:
 def located(error: Exception) -> str:
     """msgspec says "Expected `str`, got `int` - at `$[0].content`": put the place first."""
     what, _, where = str(error).partition(" - at `$")
-    what = what[:1].lower() + what[1:].replace("`", "")
+    what = (what[:1].lower() + what[1:]).replace("`", "").replace(" | null", "")
     return f"at {where.rstrip('`').lstrip('.')}, {what}" if where else what
 
 

@@ -1,0 +1,134 @@
+"""Reads what engines answer in Anthropic's dialect: the bytes pass, what they prove is noted."""
+
+from typing import Annotated
+
+import msgspec
+
+from inhouse.domain import Usage
+from inhouse.errors import EngineError
+from inhouse.upstream.dialects.reading import (
+    OBJECT,
+    EventReader,
+    Fault,
+    WholeReader,
+    renamed,
+    reworded,
+)
+from inhouse.upstream.dialects.shapes import Ask, Reader
+from inhouse.upstream.dialects.sse import Event
+
+_Count = Annotated[int, msgspec.Meta(ge=0)] | None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    input_tokens: _Count = None
+    cache_read_input_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    output_tokens: _Count = None
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Anthropic counts what came from a cache apart."""
+        if self.input_tokens is None:
+            return None
+        cached = (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+        return self.input_tokens + cached
+
+
+class _Message(msgspec.Struct, gc=False):
+    type: str | None = None
+    model: str | None = None
+    content: list[msgspec.Raw] | None = None
+    stop_reason: str | None = None
+    usage: _Usage | None = None
+    error: Fault | str | None = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    stop_reason: str | None = None
+
+
+class _Event(msgspec.Struct, gc=False):
+    type: str
+    message: _Message | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: Fault | str | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_WHOLE = msgspec.json.Decoder(_Message)
+
+
+def _refuse_fault(error: Fault | str | None) -> None:
+    raise EngineError(str(Fault(message=error) if isinstance(error, str) else error or Fault()))
+
+
+def _counted(before: Usage, usage: _Usage) -> Usage:
+    """Later counts replace earlier ones: those of a stream add up already."""
+    prompt, completion = usage.prompt_tokens, usage.output_tokens
+    return Usage(
+        before.prompt_tokens if prompt is None else prompt,
+        before.completion_tokens if completion is None else completion,
+    )
+
+
+class AnthropicStream(EventReader):
+    """A message, streamed. Complete with `message_stop`, where a stop reason came before it."""
+
+    __slots__ = ()
+
+    def __init__(self, ask: Ask) -> None:
+        super().__init__(ask.model)
+
+    def _take(self, it: Event, data: bytes) -> bytes:
+        read = _EVENT.decode(data)
+        if read.type == "error" or read.error is not None or it.name == b"error":
+            _refuse_fault(read.error)
+        if read.usage is not None:
+            self.usage = _counted(self.usage, read.usage)
+        if read.type == "message_stop":
+            self._end(it.raw)
+            return b""
+        if read.type == "message_delta" and read.delta is not None:
+            self.finish_reason = read.delta.stop_reason or self.finish_reason
+        return it.raw if read.message is None else self._started(it, data, read.message)
+
+    def _started(self, it: Event, data: bytes, message: _Message) -> bytes:
+        self.served_model = message.model
+        if message.usage is not None:
+            self.usage = _counted(self.usage, message.usage)
+        if message.model is None or message.model == self._alias:
+            return it.raw
+        members = OBJECT.decode(data)
+        body = renamed(bytes(members["message"]), message.model, self._alias)
+        members["message"] = msgspec.Raw(body)
+        return reworded(it, msgspec.json.encode(members))
+
+    def _end(self, raw: bytes) -> None:
+        if self.finish_reason is None:
+            raise EngineError("sent message_stop before its answer had a stop reason")
+        self.ending = raw
+        self.complete = True
+
+
+class AnthropicWhole(WholeReader):
+    """A message in one piece, with its stop reason."""
+
+    __slots__ = ()
+
+    def _judge(self, body: bytes) -> None:
+        message = _WHOLE.decode(body)
+        if message.type == "error" or message.error is not None:
+            _refuse_fault(message.error)
+        if message.content is None or not message.stop_reason:
+            raise EngineError("answered 200 with a message without content or stop reason")
+        self.served_model = message.model
+        self.finish_reason = message.stop_reason
+        if message.usage is not None:
+            self.usage = _counted(self.usage, message.usage)
+
+
+def reader(ask: Ask) -> Reader:
+    """The reader of the answer to `ask`."""
+    return AnthropicStream(ask) if ask.stream else AnthropicWhole(ask.model)
