@@ -169,3 +169,6 @@ class OllamaErrors:
 
     def event(self, refusal: Refusal, request_id: str) -> bytes:
         return self.body(refusal, request_id) + b"\n"
+
+
+ERRORS = OllamaErrors()

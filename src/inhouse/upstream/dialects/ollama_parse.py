@@ -163,9 +163,7 @@ def _read_embed(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None
     ask.last_text = texts[-1]
 
 
-def _other_texts(
-    ask: Ask, values: dict[str, Any], extra_fields: Collection[str]
-) -> Iterator[str]:
+def _other_texts(ask: Ask, values: dict[str, Any], extra_fields: Collection[str]) -> Iterator[str]:
     """The texts in whatever else goes to an engine: nothing goes there unseen."""
     if options := values.get("options"):
         yield from options.stop or ()
