@@ -11,6 +11,7 @@ from inhouse.errors import Refusal
 from inhouse.upstream.dialects.anthropic_content import read_messages, read_system
 from inhouse.upstream.dialects.anthropic_read import reader
 from inhouse.upstream.dialects.body import (
+    READ_APART,
     at_most,
     bound_stop,
     decoded,
@@ -33,7 +34,6 @@ class _Tool(msgspec.Struct):
 
 
 _TOOLS = msgspec.json.Decoder(list[_Tool] | None)
-_READ_APART = frozenset(("messages", "system"))
 
 
 def parse(
@@ -55,7 +55,7 @@ def parse(
         _refuse_hosted(decoded(fields["tools"], _TOOLS, "tools") or [])
     _read_messages(ask, limits)
     for name, raw in fields.items():
-        if name not in _READ_APART and speaking(operation, name):
+        if name not in READ_APART and speaking(operation, name):
             ask.texts.extend(strings(raw))
     return ask
 

@@ -11,11 +11,10 @@ from inhouse.upstream.dialects.reading import (
     EventReader,
     Fault,
     WholeReader,
+    event_of,
     renamed,
-    reworded,
 )
 from inhouse.upstream.dialects.shapes import Ask, Reader
-from inhouse.upstream.dialects.sse import Event
 
 _Count = Annotated[int, msgspec.Meta(ge=0)] | None
 
@@ -81,29 +80,29 @@ class AnthropicStream(EventReader):
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask.model)
 
-    def _take(self, it: Event, data: bytes) -> bytes:
+    def _take(self, raw: bytes, name: bytes, data: bytes) -> bytes:
         read = _EVENT.decode(data)
-        if read.type == "error" or read.error is not None or it.name == b"error":
+        if read.type == "error" or read.error is not None or name == b"error":
             _refuse_fault(read.error)
         if read.usage is not None:
             self.usage = _counted(self.usage, read.usage)
         if read.type == "message_stop":
-            self._end(it.raw)
+            self._end(raw)
             return b""
         if read.type == "message_delta" and read.delta is not None:
             self.finish_reason = read.delta.stop_reason or self.finish_reason
-        return it.raw if read.message is None else self._started(it, data, read.message)
+        return raw if read.message is None else self._started(raw, name, data, read.message)
 
-    def _started(self, it: Event, data: bytes, message: _Message) -> bytes:
+    def _started(self, raw: bytes, name: bytes, data: bytes, message: _Message) -> bytes:
         self.served_model = message.model
         if message.usage is not None:
             self.usage = _counted(self.usage, message.usage)
         if message.model is None or message.model == self._alias:
-            return it.raw
+            return raw
         members = OBJECT.decode(data)
         body = renamed(bytes(members["message"]), message.model, self._alias)
         members["message"] = msgspec.Raw(body)
-        return reworded(it, msgspec.json.encode(members))
+        return event_of(name, msgspec.json.encode(members))
 
     def _end(self, raw: bytes) -> None:
         if self.finish_reason is None:

@@ -18,6 +18,10 @@ MOST_DEPTH = 64
 MOST_OBJECTS = 250_000
 """Braces in a body. Each may become an object of ours, some 25 times the bytes it came in."""
 
+READ_APART = frozenset(("messages", "input", "prompt", "system"))
+"""Fields that hold most of a body. Their depth is bounded as they are read, not beforehand: they
+decode into types that do not nest, and what is left over goes through `gather`."""
+
 MOST_MODEL_CHARS = 256
 MOST_SHOWN_CHARS = 60
 
@@ -42,39 +46,43 @@ def open_body(body: bytes) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError as error:
         raise Refusal(Code.INVALID_JSON, 400, "the body must be a JSON object") from error
     except RecursionError as error:
-        raise _too_deep() from error
+        raise too_deep() from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         sentence = f"the body is not valid JSON: {error}" if body else "the body is empty"
         raise Refusal(Code.INVALID_JSON, 400, sentence) from error
-    _bound_structure(body)
+    _bound_structure(body, fields)
     return fields
 
 
-def _bound_structure(body: bytes) -> None:
+def _bound_structure(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
     objects = body.count(b"{")
     if objects > MOST_OBJECTS:
         sentence = f"the body has more than {MOST_OBJECTS} braces"
         raise Refusal(Code.LIMIT_EXCEEDED, 400, sentence)
-    if objects + body.count(b"[") > MOST_DEPTH and _depth_exceeds(body, MOST_DEPTH):
-        raise _too_deep()
+    if objects + body.count(b"[") > MOST_DEPTH:
+        for name, raw in fields.items():
+            if name not in READ_APART:
+                bound_depth(bytes(raw))
 
 
-def _depth_exceeds(body: bytes, most: int) -> bool:
-    """Whether valid JSON nests deeper than `most`.
+def bound_depth(data: bytes) -> None:
+    """Raise a Refusal where valid JSON nests too deeply.
 
     With escapes gone, every second piece between quotes is a string; of the rest the brackets
     are kept, as braces. Taking out every `{}` then takes one level off the whole, from inside.
     """
-    outside = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
+    if data.count(b"{") + data.count(b"[") <= MOST_DEPTH:
+        return
+    outside = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     braces = b"".join(outside).translate(_OPENING, _NO_BRACKETS)
-    for _ in range(most):
-        if not braces:
-            return False
+    for _ in range(MOST_DEPTH):
         braces = braces.replace(b"{}", b"")
-    return bool(braces)
+        if not braces:
+            return
+    raise too_deep()
 
 
-def _too_deep() -> Refusal:
+def too_deep() -> Refusal:
     sentence = f"the body is nested more than {MOST_DEPTH} levels deep"
     return Refusal(Code.INVALID_JSON, 400, sentence)
 
@@ -175,16 +183,18 @@ def strings(raw: msgspec.Raw) -> list[str]:
     return found
 
 
-def gather(value: Any, found: list[str]) -> None:
-    """Add every text in a decoded value. Recursive: `open_body` bounded the depth."""
+def gather(value: Any, found: list[str], depth: int = 0) -> None:
+    """Add every text in a decoded value. Raises Refusal where it nests too deeply."""
+    if depth > MOST_DEPTH:
+        raise too_deep()
     if isinstance(value, str):
         found.append(value)
     elif isinstance(value, dict):
         for name, inner in value.items():
             found.append(name)
-            gather(inner, found)
+            gather(inner, found, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            gather(inner, found)
+            gather(inner, found, depth + 1)
     elif type(value) in (int, float):
         found.append(str(value))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from inhouse.upstream.dialects.body import decoded, gather, invalid, located
+from inhouse.upstream.dialects.body import MOST_DEPTH, decoded, gather, invalid, located, too_deep
 
 T = TypeVar("T")
 
@@ -32,10 +32,10 @@ def decode_known(
     """
     try:
         return decoder.decode(raw), []
-    except msgspec.ValidationError:
-        return _without_unknown(raw, decoder, kind, nested, name)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise invalid(name, located(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if "unknown field" not in str(error):
+            raise invalid(name, located(error)) from error
+    return _without_unknown(raw, decoder, kind, nested, name)
 
 
 def _without_unknown(
@@ -53,19 +53,23 @@ def _without_unknown(
         raise invalid(name, located(error)) from error
 
 
-def _known(value: Any, kind: type[msgspec.Struct], nested: Nested, unknown: list[str]) -> Any:
+def _known(
+    value: Any, kind: type[msgspec.Struct], nested: Nested, unknown: list[str], depth: int = 0
+) -> Any:
     """The value without the members that its type does not have; their texts go to `unknown`."""
+    if depth > MOST_DEPTH:
+        raise too_deep()
     if isinstance(value, list):
-        return [_known(inner, kind, nested, unknown) for inner in value]
+        return [_known(inner, kind, nested, unknown, depth + 1) for inner in value]
     if not isinstance(value, dict):
         return value
     kept = {}
     for member, inner in value.items():
         if member not in kind.__struct_fields__:
             unknown.append(member)
-            gather(inner, unknown)
+            gather(inner, unknown, depth)
         elif member in nested:
-            kept[member] = _known(inner, nested[member], nested, unknown)
+            kept[member] = _known(inner, nested[member], nested, unknown, depth + 1)
         else:
             kept[member] = inner
     return kept

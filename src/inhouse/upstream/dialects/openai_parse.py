@@ -8,7 +8,9 @@ import msgspec
 from inhouse.config.schema import LimitsSection
 from inhouse.domain import Dialect, Operation
 from inhouse.upstream.dialects.body import (
+    READ_APART,
     at_most,
+    bound_depth,
     bound_stop,
     decoded,
     integer,
@@ -88,11 +90,8 @@ def _read_odds(ask: Ask, limits: LimitsSection) -> None:
     if "tools" in fields:
         _refuse_hosted(decoded(fields["tools"], _TOOLS, "tools") or [])
     for name, raw in fields.items():
-        if name not in _READ_APART and speaking(ask.operation, name):
+        if name not in READ_APART and speaking(ask.operation, name):
             ask.texts.extend(strings(raw))
-
-
-_READ_APART = frozenset(("messages", "prompt", "input"))
 
 
 def _bound_logprobs(ask: Ask, limits: LimitsSection) -> None:
@@ -167,6 +166,7 @@ def _texts_of(raw: msgspec.Raw, name: str) -> tuple[list[str], int]:
     if _TOKENS.fullmatch(data):
         return [], int(b"," in data or data.strip(b" \t\r\n[]") != b"")
     if _TOKEN_LISTS.fullmatch(data):
+        bound_depth(data)
         return [], data.count(b"[") - 1
     texts = decoded(raw, _TEXTS, name)
     return (texts, len(texts)) if isinstance(texts, list) else ([texts], 1)

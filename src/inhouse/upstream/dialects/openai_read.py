@@ -10,11 +10,10 @@ from inhouse.upstream.dialects.reading import (
     EventReader,
     Fault,
     WholeReader,
+    event_of,
     renamed,
-    reworded,
 )
 from inhouse.upstream.dialects.shapes import Ask, Reader
-from inhouse.upstream.dialects.sse import Event
 
 Count = Annotated[int, msgspec.Meta(ge=0)] | None
 
@@ -68,34 +67,33 @@ class OpenAIStream(EventReader):
         self._named = ""  # what `_theirs` was made of
         self._theirs = self._ours = b""
 
-    def _take(self, it: Event, data: bytes) -> bytes:
+    def _take(self, raw: bytes, name: bytes, data: bytes) -> bytes:
         if data == b"[DONE]":
-            self._end(it.raw)
+            self._end(raw)
             return b""
         chunk = _CHUNK.decode(data)
-        if it.name == b"error" or chunk.error is not None:
+        if name == b"error" or chunk.error is not None:
             _refuse_fault(chunk.error or Fault())
         if chunk.choices is None:
             raise EngineError("sent an event without choices")
         for choice in chunk.choices:
-            self._note(choice)
+            self._begun.add(choice.index)
+            if choice.finish_reason:
+                self._note(choice.index, choice.finish_reason)
         if chunk.usage is not None:
             self.usage = _counted(chunk.usage)
             if not chunk.choices and not self._wants_usage:
                 return b""
         if chunk.model is None or chunk.model == self._alias:
             self.served_model = chunk.model
-            return it.raw
-        return self._renamed(it, data, chunk.model)
+            return raw
+        return self._renamed(raw, name, data, chunk.model)
 
-    def _note(self, choice: _Choice) -> None:
-        self._begun.add(choice.index)
-        if not choice.finish_reason:
-            return
-        if choice.finish_reason in _BROKEN:
-            raise EngineError(f"ended its answer with '{choice.finish_reason}'")
-        self._finished.add(choice.index)
-        self.finish_reason = choice.finish_reason
+    def _note(self, index: int, finish_reason: str) -> None:
+        if finish_reason in _BROKEN:
+            raise EngineError(f"ended its answer with '{finish_reason}'")
+        self._finished.add(index)
+        self.finish_reason = finish_reason
 
     def _end(self, raw: bytes) -> None:
         if not self._finished or self._finished != self._begun:
@@ -103,7 +101,7 @@ class OpenAIStream(EventReader):
         self.ending = raw
         self.complete = True
 
-    def _renamed(self, it: Event, data: bytes, theirs: str) -> bytes:
+    def _renamed(self, raw: bytes, name: bytes, data: bytes, theirs: str) -> bytes:
         """The event under the alias.
 
         The first `"model":"<theirs>"` of an event's bytes is its own member: inside a string
@@ -115,8 +113,8 @@ class OpenAIStream(EventReader):
             self._named = self.served_model = theirs
             self._theirs = b'"model":%b' % msgspec.json.encode(theirs)
             self._ours = b'"model":%b' % msgspec.json.encode(self._alias)
-        raw = it.raw.replace(self._theirs, self._ours, 1)
-        return raw if raw != it.raw else reworded(it, renamed(data, theirs, self._alias))
+        ours = raw.replace(self._theirs, self._ours, 1)
+        return ours if ours != raw else event_of(name, renamed(data, theirs, self._alias))
 
 
 class _ResponseUsage(msgspec.Struct, gc=False):
@@ -158,29 +156,29 @@ class ResponseStream(EventReader):
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask.model)
 
-    def _take(self, it: Event, data: bytes) -> bytes:
+    def _take(self, raw: bytes, name: bytes, data: bytes) -> bytes:
         read = _RESPONSE_EVENT.decode(data)
-        if read.type == "error" or it.name == b"error":
+        if read.type == "error" or name == b"error":
             _refuse_fault(read.error or Fault(read.message, None, read.code))
         response = read.response
         if response is None:
-            return it.raw
+            return raw
         if read.type not in ("response.completed", "response.incomplete"):
             _refuse_broken(response)
-            return self._renamed(it, data, response)
+            return self._renamed(raw, name, data, response)
         _note_response(self, response)
-        self.ending = self._renamed(it, data, response)
+        self.ending = self._renamed(raw, name, data, response)
         self.complete = True
         return b""
 
-    def _renamed(self, it: Event, data: bytes, response: _Response) -> bytes:
+    def _renamed(self, raw: bytes, name: bytes, data: bytes, response: _Response) -> bytes:
         self.served_model = response.model or self.served_model
         if response.model is None or response.model == self._alias:
-            return it.raw
+            return raw
         members = _MEMBERS.decode(data)
         body = renamed(bytes(members["response"]), response.model, self._alias)
         members["response"] = msgspec.Raw(body)
-        return reworded(it, msgspec.json.encode(members))
+        return event_of(name, msgspec.json.encode(members))
 
 
 def _refuse_broken(response: _Response) -> None:

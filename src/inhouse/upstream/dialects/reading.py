@@ -13,7 +13,7 @@ import msgspec
 
 from inhouse.domain import Usage
 from inhouse.errors import EngineError
-from inhouse.upstream.dialects.sse import Event, EventSplitter, event, split
+from inhouse.upstream.dialects.sse import ENDS, EventSplitter, event, lone, split
 
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
@@ -58,24 +58,34 @@ class Progress:
 
 
 class EventReader(Progress):
-    """Reads a stream of events; a dialect says in `_take` what each one means."""
+    """Reads a stream of events; a dialect says in `_take` what each one means.
 
-    __slots__ = ("_splitter",)
+    Nearly always a block is one event, and nothing is pending: an engine sends each token as it
+    comes. That one is read at once.
+    """
+
+    __slots__ = ("_between", "_splitter")
     content_type = EVENT_STREAM
 
     def __init__(self, alias: str) -> None:
         super().__init__(alias)
         self._splitter = EventSplitter()
+        self._between = True  # nothing is pending
 
     def feed(self, data: bytes) -> bytes:
         if self.complete or self.fault is not None:
             return b""
+        if self._between and data.endswith(ENDS):
+            read = lone(data)
+            if read is not None:
+                return self._heed(data, *read)
         try:
             block = self._splitter.feed(data)
+            self._between = not self._splitter.pending
         except EngineError as error:
             self.fault = str(error)
             return b""
-        return b"".join(self._each(block)) if block else b""
+        return b"".join(self._each(block))
 
     def finish(self) -> bytes:
         if not self.complete and self.fault is None:
@@ -88,22 +98,30 @@ class EventReader(Progress):
 
     def _each(self, block: bytes) -> Iterator[bytes]:
         for raw in split(block):
-            yield self._heed(raw)
+            read = lone(raw)
+            yield self._heed(raw, *read) if read is not None else self._by_the_rules(raw)
             if self.complete or self.fault is not None:
                 return
 
-    def _heed(self, raw: bytes) -> bytes:
-        """What the client gets of one event."""
+    def _by_the_rules(self, raw: bytes) -> bytes:
         try:
             it = event(raw)
-            return raw if it.data is None else self._take(it, it.data)
+        except EngineError as error:
+            self.fault = str(error)
+            return b""
+        return raw if it.data is None else self._heed(raw, it.name, it.data)
+
+    def _heed(self, raw: bytes, name: bytes, data: bytes) -> bytes:
+        try:
+            return self._take(raw, name, data)
         except EngineError as error:
             self.fault = str(error)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.fault = "sent an event that is not of its dialect"
         return b""
 
-    def _take(self, it: Event, data: bytes) -> bytes:
+    def _take(self, raw: bytes, name: bytes, data: bytes) -> bytes:
+        """What the client gets of one event. Raises EngineError where the answer is broken."""
         raise NotImplementedError
 
 
@@ -161,7 +179,6 @@ def renamed(body: bytes, theirs: str | None, alias: str) -> bytes:
     return msgspec.json.encode(members)
 
 
-def reworded(it: Event, data: bytes) -> bytes:
-    """The event with other data."""
-    name = b"event: %b\n" % it.name if it.name else b""
-    return b"%bdata: %b\n\n" % (name, data)
+def event_of(name: bytes, data: bytes) -> bytes:
+    """An event put together."""
+    return b"%bdata: %b\n\n" % (b"event: %b\n" % name if name else b"", data)

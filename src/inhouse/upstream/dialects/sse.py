@@ -20,7 +20,9 @@ MOST_PENDING_BYTES = 1_048_576
 """Longest event. An engine's event is a token or, at its largest, a whole answer repeated at the
 end; what grows past this has lost its line ends."""
 
-_ENDS = (b"\n\n", b"\n\r\n")
+ENDS = (b"\n\n", b"\n\r\n")
+"""How a block of whole events ends."""
+
 _END = re.compile(rb"\n\r?\n")
 
 
@@ -50,7 +52,7 @@ class EventSplitter:
         return bytes(self._rest)
 
     def feed(self, data: bytes) -> bytes:
-        block = data if not self._rest and data.endswith(_ENDS) else self._cut(data)
+        block = data if not self._rest and data.endswith(ENDS) else self._cut(data)
         if b"\r" in block and b"\r" in block.replace(b"\r\n", b"\n"):
             raise EngineError("sent a stream with a carriage return that ends no line")
         return block
@@ -60,7 +62,7 @@ class EventSplitter:
         # What was pending holds no end, so only one that reaches into `data` is news.
         start = max(0, len(rest) - 2)
         rest += data
-        cut = max(_end_of_last(rest, end, start) for end in _ENDS)
+        cut = max(_end_of_last(rest, end, start) for end in ENDS)
         block = bytes(rest[:cut])
         del rest[:cut]
         if len(rest) > self._most_bytes:
@@ -75,32 +77,28 @@ def _end_of_last(data: bytearray, end: bytes, start: int) -> int:
 
 def split(block: bytes) -> Iterator[bytes]:
     """The events of a block that the splitter released, each with its blank line."""
-    if block.find(b"\n\n") + 2 == len(block) and b"\r" not in block:
-        yield block  # nearly always: an engine sends each token as it comes
-        return
     start = 0
     for end in _END.finditer(block):
         yield block[start : end.end()]
         start = end.end()
 
 
-def event(raw: bytes) -> Event:
-    """One event read: quickly where it is spelled as engines spell it, else by the rules.
+def lone(block: bytes) -> tuple[bytes, bytes] | None:
+    """Name and data of a block that ends as `ENDS` and is one event as engines spell it.
 
-    Raises EngineError for a line that belongs to no event.
+    None for whatever else: several events, comments, further fields, data in several lines, or
+    a CR that ends no line, which `splitlines` makes a line of its own.
     """
-    if b"\r" not in raw and raw.endswith(b"\n\n"):
-        lines = raw.count(b"\n")
-        if lines == 2 and raw.startswith(b"data: "):
-            return Event(raw, b"", raw[6:-2])
-        if lines == 3 and raw.startswith(b"event: "):
-            name, _, rest = raw.partition(b"\n")
-            if rest.startswith(b"data: "):
-                return Event(raw, name[7:], rest[6:-2])
-    return _by_the_rules(raw)
+    lines = block.splitlines()
+    if len(lines) == 2 and lines[0].startswith(b"data: "):
+        return b"", lines[0][6:]
+    if len(lines) == 3 and lines[0].startswith(b"event: ") and lines[1].startswith(b"data: "):
+        return lines[0][7:], lines[1][6:]
+    return None
 
 
-def _by_the_rules(raw: bytes) -> Event:
+def event(raw: bytes) -> Event:
+    """One event read by the rules. Raises EngineError for a line that belongs to no event."""
     name, data = b"", []
     for line in raw.replace(b"\r\n", b"\n").split(b"\n"):
         field, _, value = line.partition(b":")
