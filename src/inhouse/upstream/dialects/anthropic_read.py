@@ -26,12 +26,11 @@ class _Usage(msgspec.Struct, gc=False):
     output_tokens: _Count = None
 
     @property
-    def prompt_tokens(self) -> int | None:
+    def total(self) -> Usage:
         """Anthropic counts what came from a cache apart."""
-        if self.input_tokens is None:
-            return None
         cached = (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
-        return self.input_tokens + cached
+        prompt = None if self.input_tokens is None else self.input_tokens + cached
+        return Usage(prompt, self.output_tokens)
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -63,29 +62,27 @@ def _refuse_fault(error: Fault | str | None) -> None:
     raise EngineError(str(Fault(message=error) if isinstance(error, str) else error or Fault()))
 
 
-def _counted(before: Usage, usage: _Usage) -> Usage:
-    """Later counts replace earlier ones: those of a stream add up already."""
-    prompt, completion = usage.prompt_tokens, usage.output_tokens
-    return Usage(
-        before.prompt_tokens if prompt is None else prompt,
-        before.completion_tokens if completion is None else completion,
-    )
+def _later(before: _Usage, after: _Usage) -> _Usage:
+    """Counts of a stream add up already, so a later one replaces an earlier one."""
+    pairs = {name: getattr(after, name) for name in _Usage.__struct_fields__}
+    return msgspec.structs.replace(before, **{k: n for k, n in pairs.items() if n is not None})
 
 
 class AnthropicStream(EventReader):
     """A message, streamed. Complete with `message_stop`, where a stop reason came before it."""
 
-    __slots__ = ()
+    __slots__ = ("_used",)
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask.model)
+        self._used = _Usage()
 
     def _take(self, raw: bytes, name: bytes, data: bytes) -> bytes:
         read = _EVENT.decode(data)
         if read.type == "error" or read.error is not None or name == b"error":
             _refuse_fault(read.error)
         if read.usage is not None:
-            self.usage = _counted(self.usage, read.usage)
+            self._count(read.usage)
         if read.type == "message_stop":
             self._end(raw)
             return b""
@@ -96,13 +93,17 @@ class AnthropicStream(EventReader):
     def _started(self, raw: bytes, name: bytes, data: bytes, message: _Message) -> bytes:
         self.served_model = message.model
         if message.usage is not None:
-            self.usage = _counted(self.usage, message.usage)
+            self._count(message.usage)
         if message.model is None or message.model == self._alias:
             return raw
         members = OBJECT.decode(data)
         body = renamed(bytes(members["message"]), message.model, self._alias)
         members["message"] = msgspec.Raw(body)
         return event_of(name, msgspec.json.encode(members))
+
+    def _count(self, usage: _Usage) -> None:
+        self._used = _later(self._used, usage)
+        self.usage = self._used.total
 
     def _end(self, raw: bytes) -> None:
         if self.finish_reason is None:
@@ -125,7 +126,7 @@ class AnthropicWhole(WholeReader):
         self.served_model = message.model
         self.finish_reason = message.stop_reason
         if message.usage is not None:
-            self.usage = _counted(self.usage, message.usage)
+            self.usage = message.usage.total
 
 
 def reader(ask: Ask) -> Reader:
