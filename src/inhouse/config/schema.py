@@ -12,9 +12,16 @@ from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind, Task
 
 
-def key(default: Any, note: str, *, least: float | None = None, most: float | None = None) -> Any:
-    """A key of a section: its default, what it means, its bounds."""
-    metadata = {"note": note, "least": least, "most": most}
+def key(
+    default: Any,
+    note: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A key of a section: its default, what it means, its bounds or choices."""
+    metadata = {"note": note, "least": least, "most": most, "choices": choices}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -122,17 +129,21 @@ class LimitsSection:
     max_stop_sequences: int = key(16, "most stop sequences", least=0, most=1024)
     max_logprobs: int = key(20, "most log probabilities per token", least=0, most=1000)
     max_messages: int = key(2048, "most messages in one conversation", least=1, most=100_000)
-    max_embedding_inputs: int = key(512, "most texts in one embedding request", least=1, most=65_536)
-    queue_length: int = key(256, "requests that may wait for an engine, per model", least=0, most=100_000)
+    max_embedding_inputs: int = key(
+        512, "most texts in one embedding request", least=1, most=65_536
+    )
+    queue_length: int = key(
+        256, "requests that may wait for an engine, per model", least=0, most=100_000
+    )
     queue_timeout_s: float = key(30.0, "for a request to wait for an engine", least=0, most=3600)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DlpSection:
-    """What happens to sensitive data: 'off', 'log' (the rule's name goes to the audit log) or 'block'."""
+    """What happens to sensitive data: nothing, a note in the audit log, or a refusal."""
 
-    prompt: str = key("log", "in what clients send: 'off', 'log' or 'block'")
-    answer: str = key("off", "in what engines answer: 'off', 'log' or 'block'")
+    prompt: str = key("log", "in what clients send", choices=("off", "log", "block"))
+    answer: str = key("off", "in what engines answer", choices=("off", "log", "block"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +159,9 @@ class KeysSection:
     """API keys."""
 
     expire_days: int = key(90, "life of a new key, unless told otherwise", least=1, most=3650)
-    overlap_hours: int = key(24, "how long the old secret works after a rotation", least=0, most=8760)
+    overlap_hours: int = key(
+        24, "how long the old secret works after a rotation", least=0, most=8760
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +175,12 @@ class StoreSection:
 class LogSection:
     """The operator's log, on standard error. It never holds a prompt, an answer or a secret."""
 
-    level: str = key("info", "'debug', 'info', 'warning' or 'error'")
-    format: str = key("text", "'text' or 'json'")
+    level: str = key(
+        "info", "least severity that is written", choices=("debug", "info", "warning", "error")
+    )
+    format: str = key(
+        "text", "lines for people, or one JSON object per line", choices=("text", "json")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +237,11 @@ class Config:
 
     @property
     def audit_directory(self) -> Path:
-        return Path(self.settings.audit.directory) if self.settings.audit.directory else self.data / "audit"
+        return (
+            Path(self.settings.audit.directory)
+            if self.settings.audit.directory
+            else self.data / "audit"
+        )
 
     @property
     def store_url(self) -> str:
