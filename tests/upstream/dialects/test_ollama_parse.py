@@ -17,10 +17,8 @@ CHAT, GENERATE, EMBED = (
     Operation.OLLAMA_GENERATE,
     Operation.OLLAMA_EMBED,
 )
-LIMITS = LimitsSection(
-    max_stop_sequences=2, max_messages=3, max_embedding_inputs=2, max_logprobs=5
-)
-HI = {"messages": [{"role": "user", "content": "hi"}]}
+LIMITS = LimitsSection(max_stop_sequences=2, max_messages=3, max_embedding_inputs=2, max_logprobs=5)
+HI: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 
 
 def read(operation: Operation, extra: frozenset[str] = frozenset(), **body: Any) -> Ask:
@@ -165,7 +163,13 @@ def test_no_client_unloads_a_model(keep_alive: Any) -> None:
         (CHAT, {"top_logprobs": 6}, Code.LIMIT_EXCEEDED, "top_logprobs", "5"),
         (CHAT, {"top_logprobs": -1}, Code.INVALID_FIELD, "top_logprobs", "below 0"),
         (CHAT, {"options": []}, Code.INVALID_FIELD, "options", "object"),
-        (CHAT, {"options": {"temprature": 1}}, Code.UNKNOWN_FIELD, "options.temprature", "temperature"),
+        (
+            CHAT,
+            {"options": {"temprature": 1}},
+            Code.UNKNOWN_FIELD,
+            "options.temprature",
+            "temperature",
+        ),
         (CHAT, {"options": {"seed": "x"}}, Code.INVALID_FIELD, "options", "seed"),
         (CHAT, {"options": {"stop": ["a", "b", "c"]}}, Code.LIMIT_EXCEEDED, "options.stop", "2"),
         (
@@ -200,8 +204,8 @@ def test_no_client_chooses_how_a_model_is_loaded(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["template", "context"])
 def test_what_is_refused_may_be_sent_empty(name: str) -> None:
-    empty = {"template": "", "context": []}[name]
-    assert name not in read(GENERATE, prompt="hi", **{name: empty}).fields
+    empty: dict[str, Any] = {name: {"template": "", "context": []}[name]}
+    assert name not in read(GENERATE, prompt="hi", **empty).fields
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model":"\xff"}', b"[" * 100_000])

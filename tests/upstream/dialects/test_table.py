@@ -45,7 +45,9 @@ def paths_listened_at(kind: EngineKind) -> set[str]:
     everywhere = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings"}
     if kind is EngineKind.OLLAMA:
         return everywhere | {"/api/chat", "/api/generate", "/api/embed"}
-    return everywhere if kind is EngineKind.OPENAI else everywhere | {"/v1/responses", "/v1/messages"}
+    return (
+        everywhere if kind is EngineKind.OPENAI else everywhere | {"/v1/responses", "/v1/messages"}
+    )
 
 
 @pytest.mark.parametrize("kind", EngineKind)

@@ -68,7 +68,7 @@ class ResponseWriter:
             self._items.append(self._item("function_call", call.arguments, call.id, call.name))
         return msgspec.json.encode(self._response(end))
 
-    def _event(self, name: str, **members: Any) -> bytes:
+    def _event(self, name: str, /, **members: Any) -> bytes:
         data = {"type": name, "sequence_number": self._sequence} | members
         self._sequence += 1
         return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
