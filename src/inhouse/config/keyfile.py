@@ -32,6 +32,14 @@ def read_or_create(path: Path) -> bytes:
     return _read(path)
 
 
+def read_existing(path: Path) -> bytes:
+    """The 32 bytes in `path`, which must be there."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _create(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,0 +1,149 @@
+"""What is written. One struct per kind; the field `kind` says which.
+
+Times are seconds since the epoch, UTC. A field at its default is left out of the line. No field
+ever holds the text of a prompt or of an answer.
+"""
+
+import msgspec
+
+
+class VerdictNote(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule of data loss prevention that matched, and where; never the value."""
+
+    rule: str
+    place: str = ""
+
+
+class Started(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="started"):
+    """A process began to write this log."""
+
+    time: float
+    process: str
+    version: str
+    pid: int = 0
+
+
+class Stopped(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="stopped"):
+    """A process ended as it should. One without it was killed."""
+
+    time: float
+    process: str
+    pid: int = 0
+
+
+class Intent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="intent"):
+    """An engine is about to be asked. Durable before it is."""
+
+    request_id: str
+    time: float
+    address: str
+    principal_id: str
+    principal_name: str
+    dialect: str
+    operation: str
+    route: str
+    model: str
+    authorized_by: str
+    bytes_in: int
+    fingerprint: str  # of all texts of the prompt
+    fingerprint_last: str  # of the last thing that the user said
+    stream: bool = False
+    max_tokens: int | None = None
+    verdicts: list[VerdictNote] = []
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="outcome"):
+    """How a request with an intent ended. Durable before the answer's last byte goes out."""
+
+    request_id: str
+    time: float
+    outcome: str
+    status: int
+    code: str | None = None
+    engine: str | None = None
+    engine_model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    bytes_out: int = 0
+    duration_ms: float = 0.0
+    first_byte_ms: float | None = None
+    finish_reason: str | None = None
+    verdicts: list[VerdictNote] = []
+
+
+class Denial(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="denial"):
+    """A request that ended before any engine was asked."""
+
+    request_id: str
+    time: float
+    address: str
+    route: str
+    outcome: str
+    status: int
+    code: str | None = None
+    principal_id: str | None = None
+    principal_name: str | None = None
+    dialect: str | None = None
+    operation: str | None = None
+    model: str | None = None
+    bytes_in: int = 0
+    duration_ms: float = 0.0
+    verdicts: list[VerdictNote] = []
+
+
+class KeyChanged(
+    msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="key-changed"
+):
+    """A key was created, rotated or revoked; what it was before and is now, without secrets."""
+
+    time: float
+    action: str
+    key_id: str
+    owner: str
+    actor: str
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+
+
+class Read(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="read"):
+    """Somebody read the log, and what was looked for."""
+
+    time: float
+    actor: str
+    what: str
+
+
+class Repaired(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="repaired"):
+    """The end of a segment was torn by a crash and cut off; the bytes are kept in `kept_as`."""
+
+    time: float
+    segment: str
+    offset: int
+    bytes_cut: int
+    kept_as: str
+
+
+class Gap(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="gap"):
+    """A segment was given up at `offset`: its disk failed, or what follows there does not verify.
+    What stands behind that offset was never acknowledged."""
+
+    time: float
+    segment: str
+    offset: int
+    reason: str
+
+
+Record = Started | Stopped | Intent | Outcome | Denial | KeyChanged | Read | Repaired | Gap
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """The JSON of a record, on one line."""
+    return _ENCODER.encode(record)
+
+
+def decode(raw: bytes | msgspec.Raw) -> Record:
+    """The record in a line. Raises msgspec.DecodeError."""
+    return _DECODER.decode(raw)
