@@ -70,6 +70,13 @@ def test_the_path_is_that_of_the_operation(
     assert rendered(operation, **body).path == path
 
 
+def test_to_load_a_model_is_bounded_too() -> None:
+    """Ollama generates nothing then; a server that only resembles it may."""
+    body = json.loads(rendered(Operation.OLLAMA_GENERATE).body)
+    assert body["options"] == {"num_predict": 1}
+    assert body["keep_alive"] == -1
+
+
 def test_an_embedding_has_no_bound_and_no_stream() -> None:
     body = json.loads(rendered(Operation.OLLAMA_EMBED, input=["a"], truncate=False).body)
     assert body == {"model": ENGINE_MODEL, "input": ["a"], "truncate": False, "keep_alive": -1}
@@ -139,6 +146,7 @@ def test_the_last_line_needs_no_newline() -> None:
         (b"garbage", "not of its dialect"),
         (b"[]", "not of its dialect"),
         (b'{"done":"yes"}', "not of its dialect"),
+        (b'{"done":true,"eval_count":-1}', "not of its dialect"),
         (b"\xff\xfe", "not of its dialect"),
     ],
 )

@@ -9,6 +9,7 @@ import msgspec
 from inhouse.domain import Operation, Usage
 from inhouse.errors import EngineError, Refusal
 from inhouse.upstream.dialects.ollama_fields import KEPT_BACK, OPTIONS_KEPT_BACK
+from inhouse.upstream.dialects.openai_read import Count
 from inhouse.upstream.dialects.reading import MOST_TOLD_CHARS, Progress, WholeReader, renamed
 from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
 from inhouse.upstream.dialects.sse import MOST_PENDING_BYTES
@@ -32,8 +33,8 @@ class Line(msgspec.Struct):
     done_reason: str | None = None
     error: object = None
     embeddings: list[msgspec.Raw] | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
+    prompt_eval_count: Count = None
+    eval_count: Count = None
 
 
 _LINE = msgspec.json.Decoder(Line)
@@ -50,7 +51,7 @@ def render(ask: Ask, engine_model: str, max_tokens: int | None) -> Rendered:
     members["keep_alive"] = msgspec.Raw(_STAY_LOADED)
     if ask.operation is not Operation.OLLAMA_EMBED:
         members["stream"] = msgspec.Raw(msgspec.json.encode(ask.stream))
-        members["options"] = _options(ask, max_tokens)
+        members["options"] = _options(ask, 1 if ask.facts.get("load") else max_tokens)
     return Rendered(PATHS[ask.operation], msgspec.json.encode(members), _reader(ask))
 
 

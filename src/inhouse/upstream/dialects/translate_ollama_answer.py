@@ -250,7 +250,7 @@ class EmbedReader(Progress):
 
 def _cut(vector: msgspec.Raw, dimensions: int | None) -> msgspec.Raw:
     """The first `dimensions` numbers, brought to length 1; all of them, untouched, without it."""
-    if dimensions is None and memoryview(vector)[:1] == b"[":
+    if dimensions is None and bytes(memoryview(vector)[:1]) == b"[":
         return vector
     try:
         kept = _VECTOR.decode(vector)[:dimensions]

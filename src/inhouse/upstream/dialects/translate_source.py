@@ -11,6 +11,7 @@ import msgspec
 
 from inhouse.domain import Usage
 from inhouse.errors import EngineError
+from inhouse.upstream.dialects.openai_read import Count
 from inhouse.upstream.dialects.reading import MOST_TOLD_CHARS
 
 
@@ -76,12 +77,12 @@ class Choice(msgspec.Struct):
 
 
 class PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: Count = None
 
 
 class Counted(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
     prompt_tokens_details: PromptDetails | None = None
 
 
