@@ -3,13 +3,14 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inhouse.errors import EngineError
 from inhouse.upstream.dialects.sse import ENDS, Event, Events, EventSplitter, event, lone, split
 
 EVENT = b'data: {"a":1}\n\n'
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 pieces = st.lists(
     st.sampled_from([b"data: x", b"event: y", b":", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n", b"z"]),
     max_size=30,
@@ -27,6 +28,7 @@ def reference(stream: bytes) -> list[bytes]:
     return found
 
 
+@unhurried
 @given(pieces, st.data())
 def test_pieces_give_what_the_whole_gives(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))

@@ -77,7 +77,6 @@ _INTERNALS = {
     "lora": _NO_INTERNALS,
     "id_slot": _NO_INTERNALS,
     "cache_prompt": _NO_INTERNALS,
-    "n_predict": "use max_tokens",
     "prompt_embeds": "send the prompt as text or as tokens",
 }
 
@@ -125,7 +124,7 @@ _RESPONSE = FieldTable(
         """
     ),
     spoken=_names("input instructions tools text stop bad_words"),
-    dropped=_IDENTITY | _CACHE | {"store", "background"},
+    dropped=_IDENTITY | _CACHE | {"store", "background", "image"},
     refused=_INTERNALS
     | {
         "store": _NO_STATE,
@@ -184,6 +183,15 @@ TABLES: dict[Operation, FieldTable] = {
 }
 
 
+_SAME = (
+    ("max_tokens", "max_output_tokens", "max_completion_tokens", "n_predict", "max_new_tokens"),
+    ("stop", "stop_sequences"),
+    ("messages", "input", "prompt"),
+    ("system", "instructions"),
+)
+"""What one API calls otherwise than another."""
+
+
 def admit(
     operation: Operation, fields: dict[str, msgspec.Raw], extra_fields: Collection[str]
 ) -> dict[str, msgspec.Raw]:
@@ -208,9 +216,11 @@ def _goes_on(name: str, raw: msgspec.Raw, table: FieldTable, extra_fields: Colle
 def _unknown(name: str, table: FieldTable) -> Refusal:
     shown = name[:MOST_NAME_CHARS]
     sentence = f"unknown field {shown!r}"
-    near = difflib.get_close_matches(shown, sorted(table.forwarded | table.dropped), 1, 0.7)
-    if near:
-        sentence += f": did you mean '{near[0]}'?"
+    known = sorted(table.forwarded | table.dropped)
+    meant = [other for names in _SAME if name in names for other in names if other in known]
+    meant += difflib.get_close_matches(shown, known, 1, 0.7)
+    if meant:
+        sentence += f": did you mean '{meant[0]}'?"
     return Refusal(Code.UNKNOWN_FIELD, 400, sentence, param=shown)
 
 
