@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -42,7 +43,8 @@ from inhouse.gateway.refuse import malformed_answer
 from inhouse.gateway.screen import Screening
 from inhouse.gateway.settle import Meter
 from inhouse.greeting import Greeting
-from inhouse.identity.keys import KeyRing, create_key, list_keys
+from inhouse.identity.keyring import KeyRing
+from inhouse.identity.keys import Keys
 from inhouse.identity.watch import KeyWatcher
 from inhouse.telemetry import Metrics, configure_logging
 from inhouse.upstream.pool import Pool, Target
@@ -95,7 +97,7 @@ async def _serve(
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again
         if await ready(operations, stop):
-            greeting.ready(_first_key(config))
+            greeting.ready(await asyncio.to_thread(_first_key, config))
         await stop.wait()
         greeting.stopping()
 
@@ -151,9 +153,9 @@ async def _audit(config: Config) -> AsyncIterator[AuditLog]:
         close_open=True,
     )
     try:
-        await audit.append(Started(time=time.time(), process="gateway", version=__version__))
+        await audit.append(Started(time.time(), "gateway", __version__, os.getpid()))
         yield audit
-        await audit.append(Stopped(time=time.time(), process="gateway"))
+        await audit.append(Stopped(time.time(), "gateway", os.getpid()))
     finally:
         audit.close()
 
@@ -161,11 +163,11 @@ async def _audit(config: Config) -> AsyncIterator[AuditLog]:
 @contextlib.asynccontextmanager
 async def _keys(config: Config) -> AsyncIterator[KeyRing]:
     watcher = KeyWatcher(config)
-    await watcher.start()
+    watcher.start()
     try:
         yield watcher.ring
     finally:
-        await watcher.stop()
+        await asyncio.to_thread(watcher.stop)
 
 
 def _put_together(
@@ -187,8 +189,8 @@ def _put_together(
         clock=time.time,
     )
     for name, queue in gateway.queues.items():
-        metrics.waiting.labels(name).set_function(lambda queue=queue: queue.waiting)
-        metrics.running.labels(name).set_function(lambda queue=queue: queue.running)
+        metrics.waiting.labels(name).set_function(partial(getattr, queue, "waiting"))
+        metrics.running.labels(name).set_function(partial(getattr, queue, "running"))
     return gateway, Operations(pool, audit, metrics, time.time, gateway.date)
 
 
@@ -289,7 +291,8 @@ async def ready(operations: Operations, stop: asyncio.Event) -> bool:
 
 
 def _first_key(config: Config) -> str | None:
-    """A key for whoever starts this for the first time; None where there is one already."""
-    if list_keys(config):
+    """A key for whoever starts this for the first time; None where there was one ever."""
+    keys = Keys(config)
+    if keys.list():
         return None
-    return create_key(config, name="first key").secret.reveal()
+    return keys.create("first key").token.secret.reveal()

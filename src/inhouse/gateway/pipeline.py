@@ -35,6 +35,8 @@ from inhouse.upstream.pool import Pool
 
 log = logging.getLogger("inhouse.gateway")
 
+INTERNAL = Refusal(Code.INTERNAL, 500, "the gateway failed; the log has the cause")
+
 
 @dataclass(slots=True, kw_only=True)
 class Gateway:
@@ -72,8 +74,7 @@ async def serve(exchange: Exchange, gateway: Gateway) -> None:
         await _interrupted(exchange, gateway, entry)
     except Exception:  # the outermost net: the client gets an id, the log gets the cause
         log.exception("%s: internal error", entry.request_id)
-        refusal = Refusal(Code.INTERNAL, 500, "the gateway failed; the log has the cause")
-        await _end(exchange, gateway, entry, refusal)
+        await _end(exchange, gateway, entry, INTERNAL)
 
 
 async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:

@@ -33,13 +33,13 @@ class EngineConnection(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_error",
+        "_framed",
         "_head_bytes",
         "_held",
         "_held_bytes",
         "_loop",
         "_parser",
         "_paused",
-        "_timer",
         "_waiter",
         "complete",
         "content_type",
@@ -63,9 +63,9 @@ class EngineConnection(asyncio.Protocol):
         self._held: deque[bytes] = deque()
         self._held_bytes = 0
         self._head_bytes = 0
+        self._framed = False  # the answer says where it ends
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._error: EngineError | None = None
         self.status = 0
         self.content_type = b""
