@@ -1,8 +1,9 @@
-"""The node's side: today the embedded engine, started and watched as a process of its own.
+"""Nodes, and what runs on them. Today: the node's own embedded engine.
 
-Owns: the child program that runs llama.cpp, its start, its restarts, its end.
+Owns: the child program that runs llama.cpp, its start, its restarts, its log, its end.
 May import: config, store, audit, identity, upstream, and the plain modules.
-Never: imports the gateway, or lets an engine outlive the process that started it.
+Never: imports the gateway, lets an engine outlive the process that started it, or writes what
+an engine says about a request.
 
 Registry, desired against actual state and rollouts are not built yet.
 """
