@@ -467,6 +467,8 @@ FETCHES: list[tuple[Operation, dict[str, Any]]] = [
     (CHAT, {"messages": user({"type": "image_url", "image_url": "data:,", "uuid": "u"})}),
     (CHAT, {"messages": user({"type": "image_embeds", "image_embeds": "AA"})}),
     (CHAT, {"messages": user({"type": "image_url"})}),
+    (CHAT, {"messages": user({"type": "text", "text": "x", "image_url": URL})}),
+    (CHAT, {"messages": user({"type": "text", "text": "x", "uuid": "u"})}),
     (RESPONSE, {"input": user({"type": "input_image", "image_url": URL})}),
     (RESPONSE, {"input": user({"type": "input_image", "file_id": "f"})}),
     (RESPONSE, {"input": user({"type": "input_file", "file_url": URL})}),

@@ -232,6 +232,21 @@ def test_the_usage_event_goes_only_to_who_asked() -> None:
     assert reader.usage == Usage(39, 23)
 
 
+def test_an_event_of_nothing_is_left_out() -> None:
+    stream = (DATA / "llamacpp_completion_prompts.sse").read_bytes()
+    assert stream.startswith(b"data: null\n\n")
+    reader = OpenAIStream(ask())
+    assert reader.feed(stream) + reader.ending == stream.removeprefix(b"data: null\n\n")
+    assert (reader.complete, reader.fault, reader.finish_reason) == (True, None, "length")
+
+
+def test_usage_beside_a_choice_takes_nothing_from_the_answer() -> None:
+    stream = (DATA / "llamacpp_completion.sse").read_bytes()
+    reader = OpenAIStream(ask())
+    assert reader.feed(stream) + reader.ending == stream
+    assert reader.usage == Usage(2, 8)
+
+
 def test_an_error_in_the_stream_ends_it_before_the_error() -> None:
     stream = (DATA / "vllm_error.sse").read_bytes()
     for cut in range(len(stream)):

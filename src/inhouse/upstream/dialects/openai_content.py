@@ -7,7 +7,7 @@ import msgspec
 from inhouse.upstream.dialects.body import invalid
 from inhouse.upstream.dialects.known import decode_known
 
-NO_URL = "no URL of a caller is fetched; send the content itself as a data: URL"
+_NO_URL = "no URL of a caller is fetched; send the content itself as a data: URL"
 _NO_FILES = "no files are kept here; send the content itself as a data: URL"
 _NO_ITEMS = "nothing is kept here from one request to the next; send the item itself"
 _NO_NAME = "content is not kept under a caller's name; leave 'uuid' away"
@@ -231,21 +231,21 @@ def _parts(field: str, place: int, parts: list[Part], types: dict[str, str]) -> 
 
 def _fetches(part: Part) -> str | None:
     """Why a part is not whole in itself, if it is not."""
-    if part.text is not None and part.type.endswith("text"):
-        return _NO_NAME if part.uuid is not None else None
+    if part.uuid is not None:
+        return _NO_NAME
     for link in (part.image_url, part.video_url, part.audio_url, part.file_url):
         url = link.url if isinstance(link, _Url) else link
-        if url is not None and not is_data(url):
-            return NO_URL
+        if url is not None and not _is_data(url):
+            return _NO_URL
     file = part.file or _File()
     if part.file_id is not None or file.file_id is not None:
         return _NO_FILES
     audio = part.input_audio.data if part.input_audio is not None else None
     for data in (part.file_data, file.file_data, audio):
-        if data is not None and not (is_data(data) or ":" not in data[:64]):
-            return NO_URL
-    return _NO_NAME if part.uuid is not None else None
+        if data is not None and not (_is_data(data) or ":" not in data[:64]):
+            return _NO_URL
+    return None
 
 
-def is_data(url: str) -> bool:
+def _is_data(url: str) -> bool:
     return url[:5].lower() == "data:"

@@ -71,6 +71,8 @@ class OpenAIStream(EventReader):
         if data == b"[DONE]":
             self._end(raw)
             return b""
+        if data == b"null":  # llama.cpp begins a stream for several prompts with it
+            return b""
         chunk = _CHUNK.decode(data)
         if name == b"error" or chunk.error is not None:
             _refuse_fault(chunk.error or Fault())

@@ -19,7 +19,8 @@ from inhouse.errors import Refusal
 
 @dataclass(slots=True)
 class Ask:
-    """A request, parsed once. `fields` are the raw values of the body's top level, by name.
+    """A request, parsed once. `fields` are the raw values of the body's top level, by name,
+    without those that are accepted and kept from engines (`user`, `metadata`).
 
     A name that came twice is here once, with its last value, and only that one is forwarded:
     what was authorized is what the engine sees.
@@ -55,9 +56,11 @@ class Reader(Protocol):
     left to release. After either, `complete` says whether the answer ended as the dialect says
     an answer ends; then `ending` is the last event, held back for the caller to send once the
     record is durable. A `fault` is the engine's own error, or a breach of its dialect: the
-    answer is broken from there on, and nothing more is released.
+    answer is broken from there on, and nothing more is released. It reads on after the engine's
+    name: "answered 200 with an empty body".
 
-    A whole (not streamed) answer is one event: `feed` returns b"" and `ending` is the body.
+    A whole (not streamed) answer is one event: `feed` returns b"" and `ending` is the body. A
+    reader keeps what it is fed of one; the caller bounds it.
     """
 
     content_type: bytes
