@@ -20,7 +20,7 @@ OUR_OWN = "INHOUSE_"
 
 
 class Child:
-    """A process that runs `inhouse.fleet.llamacpp`, and its standard error on the way to the log."""
+    """A process that runs `inhouse.fleet.llamacpp`; its standard error goes to the log."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: EngineLog) -> None:
         assert process.stderr is not None
@@ -62,13 +62,15 @@ class Child:
             self._log.serving("serving")
             return str(told["url"])
         status = await self.ended()
-        raise EngineError(told.get("error") or f"the process ended {how(status)}")
+        raise EngineError(told.get("error", f"its process ended {how(status)}"))
 
     async def ended(self) -> int:
         """Wait for its end and its last words; its status as subprocess has it."""
         status = await self._process.wait()
         await asyncio.wait([self._listening], timeout=LAST_WORDS_S)
-        self._listening.cancel()
+        if not self._listening.cancelled():
+            self._listening.cancel()
+            self._log.ended(f"process {self.pid} ended {how(status)}")
         return status
 
     async def end(self, grace_s: float) -> None:
@@ -79,8 +81,7 @@ class Child:
             self._signal(signal.SIGTERM)
             if not await self._gone_within(TERMINATE_S):
                 self._signal(signal.SIGKILL)
-        status = await self.ended()
-        self._log.ended(f"process {self.pid} ended {how(status)}")
+        await self.ended()
 
     async def _gone_within(self, wait_s: float) -> bool:
         with contextlib.suppress(TimeoutError):

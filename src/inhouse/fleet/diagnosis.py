@@ -16,7 +16,7 @@ _NO_MEMORY = "std::bad_alloc"
 def why(path: Path, ending: str, lines: list[str]) -> str:
     """The reason, with what would be right where that is known.
 
-    `ending` is how the process ended or what it told; `lines` are the engine's own.
+    `ending` is how the process ended or what it told, if anything; `lines` are the engine's own.
     """
     return _file(path) or _said(lines, ending)
 
@@ -41,16 +41,25 @@ def _file(path: Path) -> str:
 
 
 def _said(lines: list[str], ending: str) -> str:
+    said = _cause(lines) or _last_error(lines)
+    parts = [ending] if ending else []
+    return (
+        "; ".join([*parts, f"the engine says: {said}"] if said else parts) or "no reason is known"
+    )
+
+
+def _cause(lines: list[str]) -> str:
     for line in lines:
         for cause in _CAUSES:
             if cause in line:
-                return f"{ending}; llama.cpp says: {_in_words(line.partition(cause)[2])}"
+                return _in_words(line.partition(cause)[2].strip())
+    return ""
+
+
+def _last_error(lines: list[str]) -> str:
     said = next((line for line in reversed(lines) if _ERROR.match(line)), "")
-    said = said or (lines[-1] if lines else "")
-    return f"{ending}; llama.cpp says: {_PREFIX.sub('', said)}" if said else ending
+    return _PREFIX.sub("", said or (lines[-1] if lines else ""))
 
 
 def _in_words(cause: str) -> str:
-    if cause.strip() == _NO_MEMORY:
-        return "not enough memory; fewer or smaller contexts need less"
-    return cause.strip()
+    return "not enough memory for its contexts" if cause == _NO_MEMORY else cause

@@ -99,6 +99,7 @@ class EngineProcess:
     def watch(self, on_down: Down, on_up: Up) -> None:
         """From now on, restart it whenever it ends by itself; until `stop`."""
         self._watching = asyncio.create_task(self._watch(on_down, on_up), name="engine watch")
+        self._watching.add_done_callback(_watched_no_more)
 
     async def stop(self, grace_s: float) -> None:
         """End it, also in the middle of a start. It gets `grace_s` to end by itself."""
@@ -160,3 +161,9 @@ class EngineProcess:
         log.warning("engine '%s' is loaded again", self._engine.name)
         on_up(url)
         return True
+
+
+def _watched_no_more(task: asyncio.Task[None]) -> None:
+    """Only `stop` ends a watch; anything else is a fault of ours, and must be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("an engine is no longer watched", exc_info=error)

@@ -6,6 +6,7 @@ only the marks of a crash are written, and the rest is counted.
 """
 
 import asyncio
+import itertools
 import re
 import time
 from collections import deque
@@ -108,6 +109,6 @@ class EngineLog:
         self.close()
         names = [self._path.name, *(f"{self._path.name}.{n}" for n in range(1, KEPT + 1))]
         files = [self._path.with_name(name) for name in names]
-        for newer, older in reversed(list(zip(files, files[1:], strict=False))):
+        for newer, older in reversed(list(itertools.pairwise(files))):
             if newer.exists():
                 newer.replace(older)

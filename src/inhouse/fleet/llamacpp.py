@@ -68,8 +68,8 @@ def _serve(spec: Spec) -> tuple[object, dict[str, str]]:
         return None, {"error": sentence}
     try:
         server = xllamacpp.Server(_parameters(xllamacpp, spec))
-    except RuntimeError as error:
-        return None, {"error": str(error)}
+    except RuntimeError:
+        return None, {"error": ""}  # "Failed to init server", always; the cause is on stderr
     return server, {"url": server.listening_address}
 
 
