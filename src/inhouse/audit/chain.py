@@ -12,13 +12,15 @@ import contextlib
 import fcntl
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from inhouse.audit.files import Files
-from inhouse.audit.head import write_head
+from inhouse.audit.head import read_head, write_head
 from inhouse.audit.record import Gap, Intent, Outcome, Record, Repaired, decode, encode
-from inhouse.audit.segment import Link, line_of, mac_of, segment_path, segments, walk
+from inhouse.audit.segment import Found, Link, line_of, mac_of, segment_path, segments, walk
 from inhouse.domain import OutcomeKind
 from inhouse.errors import AuditUnavailable, UsageError
 from inhouse.telemetry import Clock
@@ -67,7 +69,8 @@ class Chain:
                 f"the audit log's directory {self._directory} cannot be used: {error.strerror}"
             ) from error
         with self._locked(), _disk(self._directory):
-            pending = self._find_end()
+            pending = self._find_end() + self._hold_against_head()
+            self._write_head(self._clock())
         if pending:
             self.commit([encode(record) for record in pending])
         if close_open:
@@ -139,8 +142,12 @@ class Chain:
             self._append([encode(gap)])
 
     def _write_head(self, now: float) -> None:
-        write_head(self._files, self._directory, self._key, self._link, now)
+        """Failing this fails nobody: the records are durable, and the head is written anew soon."""
         self._head_at = now
+        try:
+            write_head(self._files, self._directory, self._key, self._link, now)
+        except OSError as error:
+            log.error("the head of %s could not be written: %s", self._directory, error.strerror)
 
     # Reading
 
@@ -149,7 +156,7 @@ class Chain:
         found = segments(self._directory)
         if not found:
             return []
-        before = self._last_link(found[-2]) if len(found) > 1 else Link()
+        before = self._link_before(found)
         path = found[-1]
         self._number = int(path.stem)
         self._file = self._files.open(path)
@@ -167,6 +174,22 @@ class Chain:
             return []
         return [self._give_up(path) if sound_behind else self._mend(path)]
 
+    def _hold_against_head(self) -> list[Record]:
+        """What the head names and the log does not hold was taken away: no crash does that."""
+        try:
+            head = read_head(self._directory, self._key)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            if head is None and not self._link.n:
+                return []
+            if head is not None and head.n <= self._link.n:
+                return []
+            reason = f"records {self._link.n + 1} to {head.n} are gone" if head else "no head"
+        log.error("%s was altered: %s; run inhouse audit verify", self._directory, reason)
+        name = segment_path(self._directory, self._number).name
+        return [Gap(self._clock(), name, self._size, reason, altered=True)]
+
     def _mend(self, path: Path) -> Record:
         """A torn end: cut it off, keep the bytes beside the log."""
         with path.open("rb") as file:
@@ -181,16 +204,27 @@ class Chain:
     def _give_up(self, path: Path) -> Record:
         """Whole records that do not verify: no crash does that. Touch nothing, go on elsewhere."""
         log.error("%s does not verify from byte %d on: run inhouse audit verify", path, self._size)
-        gap = Gap(self._clock(), path.name, self._size, "what follows does not verify")
+        reason = "what follows does not verify"
+        gap = Gap(self._clock(), path.name, self._size, reason, altered=True)
         self._begin_segment()
         return gap
 
-    def _last_link(self, path: Path) -> Link:
-        link = Link()
-        for line in walk(path, self._key, link):
-            if line.line is not None:
-                link = Link(line.line.n, bytes.fromhex(line.line.mac))
-        return link
+    def _link_before(self, paths: list[Path]) -> Link:
+        """The last record that counts before the last segment: in a segment that was given up,
+        only what stands before the place that its follower names."""
+        for path, following in reversed(list(pairwise(paths))):
+            end = _gap_end(next(walk(following, self._key, Link()), None), path.name)
+            last = deque(
+                (
+                    Link(found.line.n, bytes.fromhex(found.line.mac))
+                    for found in walk(path, self._key, Link())
+                    if found.line is not None and (end is None or found.offset < end)
+                ),
+                maxlen=1,
+            )
+            if last:
+                return last[0]
+        return Link()
 
     def _catch_up(self) -> None:
         """Go behind what other processes wrote since."""
@@ -248,6 +282,14 @@ class Chain:
             yield
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+def _gap_end(first: Found | None, segment: str) -> int | None:
+    """Where the segment before was given up, if the first record of the next one says so."""
+    if first is None or first.line is None:
+        return None
+    record = decode(first.line.r)
+    return record.offset if isinstance(record, Gap) and record.segment == segment else None
 
 
 @contextlib.contextmanager

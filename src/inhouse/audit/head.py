@@ -36,7 +36,7 @@ def read_head(directory: Path, key: bytes) -> Head | None:
         head = msgspec.json.decode(head_path(directory).read_bytes(), type=Head)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError("the head cannot be read") from error
     if not hmac.compare_digest(head.seal, _seal(key, head.n, head.mac, head.time)):
         raise ValueError("the head's seal is not made with the log's key")

@@ -65,7 +65,7 @@ def records(directory: Path) -> Iterator[Record]:
             if found.line is not None:
                 try:
                     yield decode(found.line.r)
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, UnicodeDecodeError):
                     continue
 
 

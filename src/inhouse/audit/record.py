@@ -124,13 +124,14 @@ class Repaired(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
 
 
 class Gap(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="gap"):
-    """A segment was given up at `offset`: its disk failed, or what follows there does not verify.
-    What stands behind that offset was never acknowledged."""
+    """A segment is given up at `offset`. Because its disk failed: what stands behind was never
+    acknowledged. Or because it was `altered`: then `verify` says so for ever."""
 
     time: float
     segment: str
     offset: int
     reason: str
+    altered: bool = False
 
 
 Record = Started | Stopped | Intent | Outcome | Denial | KeyChanged | Read | Repaired | Gap

@@ -82,7 +82,7 @@ def _read(segment: str, number: int, offset: int, data: bytes, key: bytes, befor
     end, whole = offset + len(data), data.endswith(b"\n")
     try:
         line = _LINES.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Found(segment, number, offset, end, None, chained=False, whole=whole)
     raw = bytes(line.r)
     chained = (

@@ -118,6 +118,9 @@ class _Verifier:
         return "does not follow from the record before: one of them was changed"
 
     def _pair(self, record: Record, found: Found) -> None:
+        if isinstance(record, Gap) and record.altered:
+            what = f"{record.segment} was altered behind byte {record.offset}: {record.reason}"
+            self._find(found.segment, found.number, what)
         if isinstance(record, Intent):
             if record.request_id in self._open:
                 self._find(found.segment, found.number, f"opens {record.request_id} twice")
@@ -146,7 +149,7 @@ class _Verifier:
     def _decoded(self, found: Found) -> Record | None:
         try:
             return decode(found.line.r) if found.line is not None else None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def _find(self, segment: str, line: int, sentence: str) -> None:

@@ -195,7 +195,7 @@ def _sentence(body: bytes) -> str:
     try:
         raw = msgspec.json.decode(body, type=_Complaint).error
         text = msgspec.json.decode(raw, type=_Detail | str)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "no reason given"
     message = text if isinstance(text, str) else text.message
     return message[:MAX_COMPLAINT_CHARS] or "no reason given"

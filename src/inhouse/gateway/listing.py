@@ -73,7 +73,7 @@ async def _shown(exchange: Exchange, route: Route) -> str:
     body = await receive_body(exchange, route, MAX_SHOW_BYTES)
     try:
         show = msgspec.json.decode(body, type=_Show)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(Code.INVALID_JSON, 400, 'the body must be {"model": "NAME"}') from error
     if not (show.model or show.name):
         raise Refusal(Code.INVALID_FIELD, 400, "'model' is missing", param="model")

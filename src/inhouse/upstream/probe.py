@@ -73,7 +73,7 @@ async def probe(target: Target, task: Task, timeout_s: float) -> None:
 def _check(target: Target, body: bytes) -> None:
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EngineBroke(f"{target.name} answered the probe with no JSON of a model") from error
     if not (answer.choices or answer.data or answer.done):
         raise EngineBroke(f"{target.name} answered the probe with an empty answer")

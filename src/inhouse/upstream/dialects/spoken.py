@@ -43,7 +43,7 @@ def spoken(event: bytes) -> str:
         return ""
     try:
         value: object = msgspec.json.decode(event[start:].rstrip())
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
     return "".join(_texts(value))
 
