@@ -20,7 +20,16 @@ from pathlib import Path
 from inhouse.audit.files import Files
 from inhouse.audit.head import read_head, write_head
 from inhouse.audit.record import Gap, Intent, Outcome, Record, Repaired, decode, encode
-from inhouse.audit.segment import Found, Link, line_of, mac_of, segment_path, segments, walk
+from inhouse.audit.segment import (
+    Found,
+    Link,
+    line_of,
+    link_of,
+    mac_of,
+    segment_path,
+    segments,
+    walk,
+)
 from inhouse.domain import OutcomeKind
 from inhouse.errors import AuditUnavailable, UsageError
 from inhouse.telemetry import Clock
@@ -165,7 +174,7 @@ class Chain:
         sound_behind = False
         for line in walk(path, self._key, before):
             if broken_at < 0 and line.chained and line.whole and line.line is not None:
-                self._link = Link(line.line.n, bytes.fromhex(line.line.mac))
+                self._link = link_of(line.line)
                 self._size = line.end
             else:
                 broken_at = line.offset if broken_at < 0 else broken_at
@@ -216,7 +225,7 @@ class Chain:
             end = _gap_end(next(walk(following, self._key, Link()), None), path.name)
             last = deque(
                 (
-                    Link(found.line.n, bytes.fromhex(found.line.mac))
+                    link_of(found.line)
                     for found in walk(path, self._key, Link())
                     if found.line is not None and (end is None or found.offset < end)
                 ),

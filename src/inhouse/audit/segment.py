@@ -75,7 +75,7 @@ def walk(path: Path, key: bytes, before: Link) -> Iterator[Found]:
             yield found
             offset = found.end
             if found.line is not None:
-                before = Link(found.line.n, _mac_bytes(found.line))
+                before = link_of(found.line)
 
 
 def _read(segment: str, number: int, offset: int, data: bytes, key: bytes, before: Link) -> Found:
@@ -91,6 +91,11 @@ def _read(segment: str, number: int, offset: int, data: bytes, key: bytes, befor
         and hmac.compare_digest(mac_of(key, before, line.n, raw), _mac_bytes(line))
     )
     return Found(segment, number, offset, end, line, chained=chained, whole=whole)
+
+
+def link_of(line: Line) -> Link:
+    """The place in the chain that a line claims."""
+    return Link(line.n, _mac_bytes(line))
 
 
 def _mac_bytes(line: Line) -> bytes:

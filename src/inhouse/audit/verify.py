@@ -10,7 +10,7 @@ import msgspec
 
 from inhouse.audit.head import read_head
 from inhouse.audit.record import Gap, Intent, Outcome, Record, decode
-from inhouse.audit.segment import Found, Link, segments, walk
+from inhouse.audit.segment import Found, Link, link_of, segments, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Verifier:
             return
         if not found.chained or not found.whole:
             self._find(found.segment, found.number, self._why(found))
-        self._link = Link(found.line.n, _hex(found.line.mac))
+        self._link = link_of(found.line)
         self._match_head(found)
         record = self._decoded(found)
         if record is None:
@@ -155,9 +155,3 @@ class _Verifier:
     def _find(self, segment: str, line: int, sentence: str) -> None:
         self._report.findings.append(Finding(segment, line, sentence))
 
-
-def _hex(mac: str) -> bytes:
-    try:
-        return bytes.fromhex(mac)
-    except ValueError:
-        return b""
