@@ -16,6 +16,7 @@ import pytest
 
 from inhouse.domain import Task
 from inhouse.errors import EngineError
+from inhouse.fleet.child import COMMAND
 from inhouse.fleet.engine import EngineProcess, pause_s
 
 START_S = 60.0
@@ -226,6 +227,7 @@ import asyncio, json, sys
 from pathlib import Path
 from inhouse.config.schema import Engine
 from inhouse.domain import EngineKind, Task
+from inhouse.fleet.child import COMMAND
 from inhouse.fleet.engine import EngineProcess
 
 async def main(model, log, load):
@@ -254,6 +256,23 @@ def test_a_killed_parent_leaves_no_orphan(chat_model: Path, tmp_path: Path, when
         assert runs(pid)
         parent.kill()
     asyncio.run(until(lambda: not runs(pid)))
+
+
+def spec_of(path: Path) -> bytes:
+    spec = {"path": str(path), "alias": "x", "task": "chat", "slots": 1}
+    spec |= {"context_tokens": 512, "threads": 1, "api_key": "k"}
+    return json.dumps(spec).encode() + b"\n"
+
+
+def test_a_parent_that_is_gone_when_the_model_is_loaded(chat_model: Path) -> None:
+    """The address cannot be told to anyone; the server's clean-up once hung here."""
+    child = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdout.close()
+    child.stdin.write(spec_of(chat_model))
+    child.stdin.close()
+    assert child.wait(60) == 1
 
 
 def cut(model: Path, target: Path, size: int) -> Path:
@@ -311,12 +330,10 @@ async def test_without_the_engine_package_the_sentence_says_how_to_install_it() 
         "import sys; sys.modules['xllamacpp'] = None\n"
         "from inhouse.fleet.llamacpp import main; main()"
     )
-    spec = {"path": "x", "alias": "x", "task": "chat", "slots": 1}
-    spec |= {"context_tokens": 512, "threads": 1, "api_key": "k"}
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, stdin=-1, stdout=-1, stderr=-1
     )
-    out, _ = await child.communicate(json.dumps(spec).encode() + b"\n")
+    out, _ = await child.communicate(spec_of(Path("x")))
     assert "pip install 'inhouse[engine]'" in json.loads(out)["error"]
     assert child.returncode == 1
 

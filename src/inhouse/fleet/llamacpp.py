@@ -21,6 +21,7 @@ import os
 import resource
 import signal
 import sys
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,20 +45,35 @@ class Spec:
 
 
 def main() -> None:
-    """Load, tell the parent where, serve until stdin ends."""
+    """Load, tell the parent where, serve until stdin ends.
+
+    Ends by `_exit` in any case: there is nothing to save, and the server's own clean-up can hang.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold prompts
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing but the one line goes there
-    line = sys.stdin.readline()
+    status = 1
+    try:
+        status = _run(sys.stdin.readline(), answer)
+    except BrokenPipeError:
+        pass  # the parent is gone, and nobody is left to tell
+    except BaseException:  # noqa: BLE001 - the outermost net: its last line tells the parent why
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _run(line: str, answer: int) -> int:
     if not line:
-        return
+        return 0
     server, told = _serve(Spec(**json.loads(line)))
     os.write(answer, json.dumps(told).encode() + b"\n")
-    if server is not None:
-        sys.stdin.read()
-    os._exit(0 if server is not None else 1)  # a clean-up may hang, and there is nothing to save
+    if server is None:
+        return 1
+    sys.stdin.read()
+    return 0
 
 
 def _serve(spec: Spec) -> tuple[object, dict[str, str]]:
