@@ -265,14 +265,14 @@ def spec_of(path: Path) -> bytes:
 
 
 def test_a_parent_that_is_gone_when_the_model_is_loaded(chat_model: Path) -> None:
-    """The address cannot be told to anyone; the server's clean-up once hung here."""
+    """The address cannot be told to anyone. One time in fifty, the server's destructor hung."""
     child = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdout.close()
     child.stdin.write(spec_of(chat_model))
     child.stdin.close()
-    assert child.wait(60) == 1
+    assert child.wait(60) == 0
 
 
 def cut(model: Path, target: Path, size: int) -> Path:

@@ -21,9 +21,8 @@ import os
 import resource
 import signal
 import sys
-import traceback
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 ERRORS_ONLY = 1  # from 2 on (warnings), a refused request is quoted on stderr
 PROMPT_CACHE_MIB = 256  # of host memory for old prompts; llama.cpp's default is 8192
@@ -45,35 +44,25 @@ class Spec:
 
 
 def main() -> None:
-    """Load, tell the parent where, serve until stdin ends.
-
-    Ends by `_exit` in any case: there is nothing to save, and the server's own clean-up can hang.
-    """
+    """Load, tell the parent where, serve until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold prompts
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answer = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing but the one line goes there
-    status = 1
+    if line := sys.stdin.readline():
+        _run(Spec(**json.loads(line)), answer)
+
+
+def _run(spec: Spec, answer: int) -> NoReturn:
+    server, told = _serve(spec)
     try:
-        status = _run(sys.stdin.readline(), answer)
-    except BrokenPipeError:
-        pass  # the parent is gone, and nobody is left to tell
-    except BaseException:  # noqa: BLE001 - the outermost net: its last line tells the parent why
-        traceback.print_exc()
+        os.write(answer, json.dumps(told).encode() + b"\n")
+        if server is not None:
+            sys.stdin.read()
     finally:
-        os._exit(status)
-
-
-def _run(line: str, answer: int) -> int:
-    if not line:
-        return 0
-    server, told = _serve(Spec(**json.loads(line)))
-    os.write(answer, json.dumps(told).encode() + b"\n")
-    if server is None:
-        return 1
-    sys.stdin.read()
-    return 0
+        # While `server` still lives: its destructor waits for ever for a loop that has not begun
+        os._exit(0 if server is not None else 1)
 
 
 def _serve(spec: Spec) -> tuple[object, dict[str, str]]:
