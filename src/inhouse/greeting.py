@@ -29,6 +29,7 @@ class Greeting:
         self._began = time.monotonic()
         self._url = ""
         self._admin_url = ""
+        self.key: str | None = None  # the first key, for the one moment in which it is shown
         self._say(f"Inhouse {__version__}, data in {config.data}")
 
     def listening(self, clients: socket.socket, admin: socket.socket) -> None:
@@ -37,7 +38,8 @@ class Greeting:
     def engine(self, name: str, took_s: float) -> None:
         self._say(f"  {name} loaded in {took_s:.1f} s")
 
-    def ready(self, key: str | None) -> None:
+    def ready(self) -> None:
+        key = self.key
         if self._json:
             document = {
                 "url": self._url,

@@ -97,7 +97,7 @@ async def _serve(
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again
         if await ready(operations, stop):
-            greeting.ready(await asyncio.to_thread(_first_key, config))
+            greeting.ready()
         await stop.wait()
         greeting.stopping()
 
@@ -111,6 +111,7 @@ async def running(
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
         audit = await stack.enter_async_context(_audit(config))
+        greeting.key = await asyncio.to_thread(_first_key, config)
         keys = await stack.enter_async_context(_keys(config))
         gateway, operations = _put_together(config, metrics, audit, keys)
         await stack.enter_async_context(_listening(config, clients, admin, gateway, operations))
