@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-PYTHON := .venv/bin/python
+MAKEFLAGS += --no-print-directory
 ARGS ?=
 
 help:  ## this list
@@ -11,19 +11,19 @@ help:  ## this list
 up: models  ## a private LLM on 127.0.0.1:8080; ARGS="--data DIR" and others pass through
 	@exec .venv/bin/inhouse up $(ARGS)
 
-install:
+install:  ## the product and its engine, into .venv
 	@scripts/bootstrap
 	@scripts/install runtime
 
-models: install  ## the two models that come with Inhouse, installed once
-	@[ -f .venv/share/inhouse/models/manifest.json ] || $(PYTHON) scripts/models.py
+models: install  ## the two models that come with Inhouse: fetched once, checked each time
+	@.venv/bin/python scripts/models.py
 
 dev: models
 	@scripts/install dev
 
-test: dev  ## all tests, with everything they need
+test: dev  ## all tests, with everything they need; ARGS="tests/fleet -x" for some
 	@scripts/system-packages strace iproute2
-	@$(PYTHON) -m pytest $(ARGS)
+	@.venv/bin/python -m pytest $(ARGS)
 
 check: dev  ## format, lint and types
 	@.venv/bin/ruff format --check .
@@ -37,9 +37,9 @@ fmt: dev  ## format, and mend what lint can mend
 bench: dev  ## Inhouse against its peers, on this machine; results in bench/results/
 	@bench/run $(ARGS)
 
-lock: dev  ## pin the requirements anew, with hashes
-	@.venv/bin/pip install --quiet uv
-	@scripts/lock
+lock: install  ## pin the requirements anew, with hashes; ARGS=--upgrade for newer versions
+	@.venv/bin/python -m pip install --quiet --require-hashes -r requirements/lock.txt
+	@scripts/lock $(ARGS)
 
 clean:  ## take away what was installed and made here
 	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
