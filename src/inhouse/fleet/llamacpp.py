@@ -22,6 +22,7 @@ import resource
 import signal
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 ERRORS_ONLY = 1  # from 2 on (warnings), a refused request is quoted on stderr
@@ -67,15 +68,29 @@ def _run(spec: Spec, answer: int) -> NoReturn:
 
 def _serve(spec: Spec) -> tuple[object, dict[str, str]]:
     try:
+        _load_openmp()
         import xllamacpp
-    except ImportError as error:
-        sentence = f"xllamacpp cannot be imported ({error}); run: pip install 'inhouse[engine]'"
+    except ModuleNotFoundError:
+        sentence = "the package xllamacpp is not installed; run: pip install 'inhouse[engine]'"
+        return None, {"error": sentence}
+    except (ImportError, OSError) as error:
+        sentence = f"xllamacpp cannot be imported ({error}); on Debian: apt-get install libgomp1"
         return None, {"error": sentence}
     try:
         server = xllamacpp.Server(_parameters(xllamacpp, spec))
     except RuntimeError:
         return None, {"error": ""}  # "Failed to init server", always; the cause is on stderr
     return server, {"url": server.listening_address}
+
+
+def _load_openmp() -> None:
+    """Load the OpenMP that `make up` puts beside us where the system has none.
+
+    The library's own name is then known to the loader, and xllamacpp's need of it is met.
+    """
+    ours = Path(sys.prefix) / "lib" / "libgomp.so.1"
+    if ours.exists():
+        ctypes.CDLL(str(ours))
 
 
 def _parameters(xllamacpp: Any, spec: Spec) -> Any:
