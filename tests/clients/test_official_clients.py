@@ -10,7 +10,6 @@ import anthropic
 import ollama
 import openai
 import pytest
-
 from tests.conftest import Running
 
 MESSAGES: list[Any] = [

@@ -184,7 +184,7 @@ def message(asked: Asked, speech: Speech) -> Answer:
     def event(kind: str, **facts: Any) -> bytes:
         return sse({"type": kind, **facts}, kind)
 
-    begun = base | {"content": [], "stop_reason": None, "stop_sequence": None}
+    begun: dict[str, Any] = base | {"content": [], "stop_reason": None, "stop_sequence": None}
     begun["usage"] = {"input_tokens": speech.prompt_tokens, "output_tokens": 0}
     pieces = [
         event("message_start", message=begun),

@@ -331,8 +331,8 @@ class FakeEngine:
             connection.whole(400, msgspec.json.encode({"error": {"message": str(error)}}))
             return
         if faults.status != 200:
-            error = {"message": f"this engine answers {faults.status}", "type": "fake_error"}
-            connection.whole(faults.status, msgspec.json.encode({"error": error}))
+            refusal = {"message": f"this engine answers {faults.status}", "type": "fake_error"}
+            connection.whole(faults.status, msgspec.json.encode({"error": refusal}))
         elif faults.empty:
             connection.whole(200, b"")
         elif faults.garbage:
