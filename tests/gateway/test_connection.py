@@ -108,7 +108,9 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 
 async def test_chunked_bodies_and_what_follows_them() -> None:
-    chunked = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    chunked = (
+        b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    )
     async with served() as (listener, _), talking(listener) as peer:
         await peer.say(chunked + post(b"next"))
         await peer.until(b"\r\n\r\nab")

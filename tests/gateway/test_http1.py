@@ -171,7 +171,7 @@ def test_accepted_hosts(host: bytes) -> None:
 def test_http_1_0_has_no_chunks_and_is_not_kept() -> None:
     line = b"POST / HTTP/1.0\r\n"
     assert not parse_head(head(b"Connection: keep-alive", first=line, host=b"")).keep_alive
-    with pytest.raises(Malformed, match="HTTP/1.0"):
+    with pytest.raises(Malformed, match=r"HTTP/1\.0"):
         parse_head(head(b"Transfer-Encoding: chunked", first=line))
 
 
@@ -209,16 +209,22 @@ def test_a_hopeful_beginning_is_waited_for() -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_head_or_malformed(data: bytes) -> None:
     for sample in (data, LINE + data, LINE + HOST + data):
-        try:
-            parsed = parse_head(sample)
-        except Malformed as malformed:
-            assert 400 <= malformed.status <= 501
-        else:
-            assert parsed.length >= -1
+        assert_read_or_refused(sample)
+
+
+def assert_read_or_refused(sample: bytes) -> None:
+    try:
+        length, status = parse_head(sample).length, 400
+    except Malformed as malformed:
+        length, status = 0, malformed.status
+    assert length >= -1
+    assert 400 <= status <= 501
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.data())
-def test_chunks_are_read_alike_however_they_are_cut(chunks: list[bytes], data: st.DataObject) -> None:
+def test_chunks_are_read_alike_however_they_are_cut(
+    chunks: list[bytes], data: st.DataObject
+) -> None:
     next_request = b"GET / HTTP/1.1\r\n"
     wire = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
     wire += b"0\r\n\r\n" + next_request
@@ -251,8 +257,11 @@ def test_chunks_are_read_alike_however_they_are_cut(chunks: list[bytes], data: s
 )
 def test_bad_chunks_are_refused_at_every_cut(wire: bytes) -> None:
     for cut in range(len(wire)):
-        body = ChunkedBody()
         with pytest.raises(Malformed) as refused:
-            body.feed(wire[:cut])
-            body.feed(wire[cut:])
+            fed(wire[:cut], wire[cut:])
         assert refused.value.status == 400
+
+
+def fed(*pieces: bytes) -> bytes:
+    body = ChunkedBody()
+    return b"".join(body.feed(piece) for piece in pieces)

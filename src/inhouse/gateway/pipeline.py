@@ -95,7 +95,8 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     entry.bytes_in = exchange.body_bytes
     model, entry.rule = authorize(principal, ask, gateway.config.models)
     with gateway.limiter.reserve(principal, exchange.began):
-        entry.verdicts = gateway.screening.prompt(ask)
+        entry.verdicts = gateway.screening.look(ask)
+        gateway.screening.judge(entry.verdicts)
         async with gateway.queues[model.name]:
             await entry.intent(
                 gateway.fingerprinter.of(ask.texts), gateway.fingerprinter.of_text(ask.last_text)
@@ -117,12 +118,12 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
 async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answer) -> None:
     reader = answer.reader
     head = fields(reader.content_type, entry.request_id, gateway.date.at(entry.began))
-    gate = gateway.screening.answer(reader.content_type)
+    gate = gateway.screening.answer()
+    entry.verdicts_out = gate.verdicts
     if reader.content_type == b"application/json":
         gate.whole(reader.ending)
     else:
         await _stream(exchange, head, answer, gate)
-    entry.verdicts_out = gate.verdicts
     await entry.close(
         OutcomeKind.ANSWERED,
         200,

@@ -14,8 +14,7 @@ from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.shapes import Ask
 from inhouse.upstream.dialects.spoken import events, spoken
 
-OFF, LOG, BLOCK = "off", "log", "block"
-JSON = b"application/json"
+OFF, BLOCK = "off", "block"
 
 
 class AnswerGate:
@@ -40,18 +39,12 @@ class ScreenedAnswer(AnswerGate):
     """Looks at every text of an answer, across the borders of its events."""
 
     def __init__(
-        self,
-        screener: Screener,
-        note: Callable[[list[Verdict]], list[VerdictNote]],
-        *,
-        block: bool,
-        json: bool,
+        self, screener: Screener, found: Callable[[str, str], None], *, block: bool
     ) -> None:
         super().__init__()
         self._screener = screener
-        self._note = note
+        self._found = found
         self._block = block
-        self._json = json
         self._stream = AnswerScreen(screener, hold_back=block)
 
     def whole(self, body: bytes) -> None:
@@ -63,14 +56,18 @@ class ScreenedAnswer(AnswerGate):
         return b"".join(out)
 
     def rest(self, ending: bytes) -> bytes:
+        self._stream.feed(b"", spoken(ending))
         left = self._stream.close()
         self._judge(self._stream.verdicts)
         return left
 
     def _judge(self, verdicts: list[Verdict]) -> None:
-        self.verdicts = self._note(verdicts)
+        new = verdicts[len(self.verdicts) :]
+        for verdict in new:
+            self._found(verdict.rule, "answer")
+        self.verdicts += _notes(new)
         if verdicts and self._block:
-            raise _blocked("the answer", verdicts)
+            raise _blocked("the answer", self.verdicts)
 
 
 class Screening:
@@ -83,36 +80,32 @@ class Screening:
         self._screener = screener
         self._found = found
 
-    def prompt(self, ask: Ask) -> list[VerdictNote]:
-        """The verdicts on a prompt; a refusal where they block it."""
+    def look(self, ask: Ask) -> list[VerdictNote]:
+        """What is found in a prompt."""
         if self._dlp.prompt == OFF:
             return []
         verdicts = self._screener.scan(ask.texts)
-        if not verdicts:
-            return []
         for verdict in verdicts:
             self._found(verdict.rule, "prompt")
-        if self._dlp.prompt == BLOCK:
-            raise _blocked("the prompt", verdicts)
         return _notes(verdicts)
 
-    def answer(self, content_type: bytes) -> AnswerGate:
+    def judge(self, verdicts: list[VerdictNote]) -> None:
+        """A refusal, where what was found blocks the prompt."""
+        if verdicts and self._dlp.prompt == BLOCK:
+            raise _blocked("the prompt", verdicts)
+
+    def answer(self) -> AnswerGate:
         """The gate that one answer goes through."""
         if self._dlp.answer == OFF:
             return AnswerGate()
-        return ScreenedAnswer(
-            self._screener,
-            _notes,
-            block=self._dlp.answer == BLOCK,
-            json=content_type == JSON,
-        )
+        return ScreenedAnswer(self._screener, self._found, block=self._dlp.answer == BLOCK)
 
 
 def _notes(verdicts: list[Verdict]) -> list[VerdictNote]:
     return [VerdictNote(rule=verdict.rule, place=str(verdict.place)) for verdict in verdicts]
 
 
-def _blocked(what: str, verdicts: list[Verdict]) -> Refusal:
+def _blocked(what: str, verdicts: list[VerdictNote]) -> Refusal:
     rules = ", ".join(sorted({verdict.rule for verdict in verdicts}))
     return Refusal(
         Code.CONTENT_BLOCKED,
