@@ -243,4 +243,4 @@ class TestOllama:
 def _cosine(first: list[float], second: list[float]) -> float:
     product = sum(a * b for a, b in zip(first, second, strict=True))
     norms = sum(a * a for a in first) ** 0.5 * sum(b * b for b in second) ** 0.5
-    return product / norms
+    return float(product / norms)

@@ -104,7 +104,8 @@ async def every_cut(
     tmp_path: Path, path: str, step: int, reset: bool
 ) -> list[tuple[int, int, bytes]]:
     """(cut, status, body) for a stream cut at every `step`-th byte, and for the whole one."""
-    async with FakeEngine(Faults(tokens=2)) as engine, gateway(tmp_path, engine) as talk:
+    toml = "[limits]\nrequests_per_minute = 0\n"
+    async with FakeEngine(Faults(tokens=2)) as engine, gateway(tmp_path, engine, toml=toml) as talk:
         whole = await talk.post(path, stream=True)
         assert ENDS[path] in whole.content
         direct = await talk.client.post(
