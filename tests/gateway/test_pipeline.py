@@ -203,6 +203,21 @@ async def test_an_end_that_the_engine_did_not_reach_is_not_believed(
         assert row.outcome == "truncated"
 
 
+def clients_of(engine: FakeEngine) -> set[object]:
+    """The addresses from which an engine is connected to."""
+    return {each.transport.get_extra_info("peername") for each in engine.connections}
+
+
+async def test_connections_to_engines_are_kept(tmp_path: Path) -> None:
+    async with FakeEngine(Faults(tokens=2)) as engine, gateway(tmp_path, engine) as talk:
+        for stream in (True, False):
+            await talk.post("/v1/chat/completions", stream=stream)
+            ports = clients_of(engine)
+            for _ in range(5):
+                await talk.post("/v1/chat/completions", stream=stream)
+            assert clients_of(engine) <= ports
+
+
 async def test_another_engine_takes_over_before_the_first_byte(tmp_path: Path) -> None:
     bad = [Faults(status=500), Faults(garbage=True), Faults(empty=True), Faults(cut_at=0)]
     async with (

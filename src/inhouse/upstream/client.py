@@ -37,6 +37,7 @@ class EngineConnection(asyncio.Protocol):
         "_head_bytes",
         "_held",
         "_held_bytes",
+        "_keep",
         "_loop",
         "_parser",
         "_paused",
@@ -64,6 +65,7 @@ class EngineConnection(asyncio.Protocol):
         self._held_bytes = 0
         self._head_bytes = 0
         self._framed = False  # the answer says where it ends
+        self._keep = False  # the engine keeps the connection behind it
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._error: EngineError | None = None
@@ -127,6 +129,7 @@ class EngineConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status >= 200:
             self.status = status
+            self._keep = self._parser.should_keep_alive()  # forgotten by it once the end is read
 
     def on_body(self, body: bytes) -> None:
         self._held.append(body)
@@ -172,7 +175,7 @@ class EngineConnection(asyncio.Protocol):
             and not self._held
             and self.transport is not None
             and not self.transport.is_closing()
-            and self._parser.should_keep_alive()
+            and self._keep
         )
 
     def renew(self) -> None:
