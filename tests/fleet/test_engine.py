@@ -43,7 +43,7 @@ def log_of(engine: EngineProcess) -> Path:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another process does; the suite's own time limit is the bound."""
-    while not condition():  # noqa: ASYNC110 - no event tells of another process
+    while not condition():  # no event tells of another process
         await asyncio.sleep(0.005)
 
 
