@@ -33,7 +33,8 @@ from inhouse.domain import EngineKind
 from inhouse.errors import EngineError, UsageError
 from inhouse.fleet.engine import EngineProcess
 from inhouse.gateway.admit import Queue
-from inhouse.gateway.connection import Connection, Exchange, Listening
+from inhouse.gateway.connection import Connection, Listening
+from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import Listener, bind

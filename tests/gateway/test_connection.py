@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from inhouse.gateway.connection import BodyTooLarge, ClientGone, Connection, Exchange, Listening
+from inhouse.gateway.connection import Connection, Listening
+from inhouse.gateway.exchange import BodyTooLarge, ClientGone, Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.listener import Listener, bind
 

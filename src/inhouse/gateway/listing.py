@@ -10,7 +10,7 @@ from inhouse.config.schema import Model
 from inhouse.domain import Task
 from inhouse.errors import Code, Refusal
 from inhouse.gateway.authorize import find, visible
-from inhouse.gateway.connection import Exchange
+from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.receive import receive_body
 from inhouse.gateway.record import Entry
 from inhouse.gateway.refuse import JSON, fields

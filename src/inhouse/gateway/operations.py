@@ -12,7 +12,7 @@ import msgspec
 
 from inhouse.audit.log import AuditLog
 from inhouse.errors import AuditUnavailable
-from inhouse.gateway.connection import Exchange
+from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.listener import HttpDate
 from inhouse.gateway.record import new_request_id
 from inhouse.gateway.refuse import JSON, fields

@@ -21,7 +21,7 @@ from inhouse.gateway import listing, routes
 from inhouse.gateway.admit import Queue
 from inhouse.gateway.authenticate import Keys, authenticate
 from inhouse.gateway.authorize import authorize
-from inhouse.gateway.connection import ClientGone, Exchange
+from inhouse.gateway.exchange import ClientGone, Exchange
 from inhouse.gateway.forward import Answer, forward
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import HttpDate

@@ -3,7 +3,7 @@
 from inhouse.config.schema import GatewaySection, LimitsSection
 from inhouse.domain import Dialect, Operation
 from inhouse.errors import Code, Refusal
-from inhouse.gateway.connection import BodyTooLarge, Exchange
+from inhouse.gateway.exchange import BodyTooLarge, Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.routes import Route
 from inhouse.upstream.dialects.shapes import Ask

@@ -2,7 +2,7 @@
 
 from inhouse.domain import Dialect
 from inhouse.errors import Code, Refusal
-from inhouse.gateway.connection import REASONS, Exchange
+from inhouse.gateway.exchange import REASONS, Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.listener import HttpDate
 from inhouse.gateway.record import new_request_id

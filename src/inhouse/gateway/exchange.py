@@ -1,0 +1,158 @@
+"""One request and its answer, as the stages see it: read the body, write the answer, once."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from inhouse.gateway.http1 import Head, Malformed
+
+if TYPE_CHECKING:
+    from inhouse.gateway.connection import Connection
+
+REASONS = {
+    200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 403: b"Forbidden", 404: b"Not Found",
+    405: b"Method Not Allowed", 408: b"Request Timeout", 413: b"Content Too Large",
+    414: b"URI Too Long", 415: b"Unsupported Media Type", 417: b"Expectation Failed",
+    429: b"Too Many Requests", 431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error", 501: b"Not Implemented", 502: b"Bad Gateway",
+    503: b"Service Unavailable", 504: b"Gateway Timeout", 507: b"Insufficient Storage",
+}  # fmt: skip
+
+
+class ClientGone(Exception):
+    """The client left, or stopped reading for too long: there is nobody to answer."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than the limit that `Exchange.body` was given."""
+
+
+class Exchange:
+    """One request and its answer, as the stages see it."""
+
+    __slots__ = (
+        "_connection",
+        "_waiter",
+        "began",
+        "bytes_out",
+        "ended",
+        "gone",
+        "head",
+        "late",
+        "malformed",
+        "request_id",
+        "started",
+    )
+
+    def __init__(self, connection: "Connection", head: Head, began: float) -> None:
+        self._connection = connection
+        self._waiter: asyncio.Future[None] | None = None
+        self.head = head
+        self.began = began  # loop time, seconds
+        self.request_id = ""
+        self.started = False  # the status line went out
+        self.ended = False
+        self.gone = False  # the client closed
+        self.late = False  # a deadline passed; the task was cancelled for it
+        self.malformed: Malformed | None = None
+        self.bytes_out = 0
+
+    @property
+    def peer(self) -> str:
+        return self._connection.peer
+
+    @property
+    def body_bytes(self) -> int:
+        return self._connection.body_bytes
+
+    def wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def body(self, most_bytes: int) -> bytes:
+        """The whole body, of at most `most_bytes`. Raises BodyTooLarge, Malformed, TimeoutError."""
+        connection = self._connection
+        if self.head.length > most_bytes:
+            raise BodyTooLarge
+        if connection.awaits_body:
+            if self.head.expects_continue and not connection.body_bytes:
+                connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            connection.want_body(most_bytes)
+            await self._arrival(most_bytes)
+        self._check_arrival(most_bytes)
+        return connection.taken_body()
+
+    async def _arrival(self, most_bytes: int) -> None:
+        connection = self._connection
+        loop = asyncio.get_running_loop()
+        while connection.awaits_body and connection.body_bytes <= most_bytes:
+            if self.late or self.gone:
+                return
+            self._waiter = loop.create_future()
+            await self._waiter
+
+    def _check_arrival(self, most_bytes: int) -> None:
+        if self.gone:
+            raise ClientGone
+        if self.malformed is not None:
+            raise self.malformed
+        if self.late:
+            raise TimeoutError
+        if self._connection.body_bytes > most_bytes:
+            raise BodyTooLarge
+
+    def start(self, status: int, fields: bytes) -> None:
+        """Begin a streamed answer. `fields` are whole header lines."""
+        framing = (
+            b"transfer-encoding: chunked\r\n" if self.head.chunkable else b"connection: close\r\n"
+        )
+        self.started = True
+        self._connection.write(
+            b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, REASONS.get(status, b"-"), fields, framing)
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a streamed answer. Await `drained()` after it where `paused`."""
+        self.bytes_out += len(data)
+        if self.head.chunkable:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._connection.write(data)
+
+    @property
+    def paused(self) -> bool:
+        return self._connection.paused
+
+    async def drained(self) -> None:
+        await self._connection.drained()
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last piece of a streamed answer, and its end, in one write."""
+        self.bytes_out += len(data)
+        if self.head.chunkable:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        self._finish(data, keep=self.head.keep_alive)
+
+    def respond(self, status: int, fields: bytes, body: bytes) -> None:
+        """Send a whole answer."""
+        self.started = True
+        self.bytes_out += len(body)
+        keep = self.head.keep_alive and self._connection.request_whole
+        head = b"HTTP/1.1 %d %s\r\n%s%scontent-length: %d\r\n\r\n" % (
+            status,
+            REASONS.get(status, b"-"),
+            fields,
+            b"" if keep else b"connection: close\r\n",
+            len(body),
+        )
+        self._finish(head if self.head.method == b"HEAD" else head + body, keep=keep)
+
+    def abort(self) -> None:
+        """Cut the connection: where even an error can no longer be said."""
+        self.ended = True
+        self._connection.transport.abort()
+
+    def _finish(self, data: bytes, *, keep: bool) -> None:
+        self.ended = True
+        if data:
+            self._connection.write(data)
+        self._connection.ended(keep=keep)
