@@ -154,4 +154,3 @@ class _Verifier:
 
     def _find(self, segment: str, line: int, sentence: str) -> None:
         self._report.findings.append(Finding(segment, line, sentence))
-
