@@ -84,7 +84,8 @@ Try it:
 
 
 def _with_key(key: str) -> str:
-    return f"  API key    {key}\n             shown this once; 'inhouse keys' makes, lists, revokes keys"
+    shown = "shown this once; 'inhouse keys' makes, lists, revokes keys"
+    return f"  API key    {key}\n             {shown}"
 
 
 def _without_key() -> str:
