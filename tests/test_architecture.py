@@ -51,15 +51,14 @@ def room_of(path: Path) -> str:
 
 def imported_rooms(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(source)):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "inhouse":
+            names = [f"inhouse.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = (
-                [f"inhouse.{alias.name}" for alias in node.names]
-                if node.module == "inhouse"
-                else [node.module]
-            )
+            names = [node.module]
+        else:
+            continue
         for name in names:
             parts = name.split(".")
             if parts[0] == "inhouse" and len(parts) > 1:
