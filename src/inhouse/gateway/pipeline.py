@@ -27,7 +27,7 @@ from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import HttpDate
 from inhouse.gateway.receive import receive
 from inhouse.gateway.record import Entry, new_request_id
-from inhouse.gateway.refuse import fields, refuse
+from inhouse.gateway.refuse import JSON, fields, refuse
 from inhouse.gateway.screen import AnswerGate, Screening
 from inhouse.gateway.settle import Meter
 from inhouse.telemetry import Clock
@@ -69,6 +69,7 @@ async def serve(exchange: Exchange, gateway: Gateway) -> None:
         await _end(exchange, gateway, entry, refusal)
     except AuditUnavailable as error:
         log.error("%s: the audit log: %s", entry.request_id, error)
+        gateway.meter.unrecorded()
         _say(exchange, gateway, _unrecorded())
     except (ClientGone, asyncio.CancelledError):
         await _interrupted(exchange, gateway, entry)
@@ -118,9 +119,11 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
 async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answer) -> None:
     reader = answer.reader
     head = fields(reader.content_type, entry.request_id, gateway.date.at(entry.began))
+    if reader.content_type != JSON:
+        head += b"x-accel-buffering: no\r\n"  # for an nginx in front
     gate = gateway.screening.answer()
     entry.verdicts_out = gate.verdicts
-    if reader.content_type == b"application/json":
+    if reader.content_type == JSON:
         gate.whole(reader.ending)
     else:
         await _stream(exchange, head, answer, gate)
@@ -140,22 +143,29 @@ async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answ
 
 async def _stream(exchange: Exchange, head: bytes, answer: Answer, gate: AnswerGate) -> None:
     """Send what comes as it comes; an engine that breaks off becomes a refusal."""
-    exchange.start(200, head + b"x-accel-buffering: no\r\n")
     try:
         while piece := await answer.next():
-            piece = gate.pass_on(piece)
-            if piece:
-                exchange.write(piece)
-                if exchange.paused:
-                    await exchange.drained()
+            await _write(exchange, head, gate.pass_on(piece))
     except EngineError as error:
         log.warning("%s: %s", exchange.request_id, error)
         raise Refusal(
             Code.ANSWER_TRUNCATED, 502, "the engine broke off: this answer is not complete"
         ) from error
-    left = gate.rest(answer.reader.ending)
-    if left:
-        exchange.write(left)
+    await _write(exchange, head, gate.rest(answer.reader.ending))
+    if not exchange.started:
+        exchange.start(200, head)
+
+
+async def _write(exchange: Exchange, head: bytes, piece: bytes) -> None:
+    """Send a piece; the head goes out with the first one, so that an answer of which nothing may
+    pass is still a plain refusal."""
+    if not piece:
+        return
+    if not exchange.started:
+        exchange.start(200, head)
+    exchange.write(piece)
+    if exchange.paused:
+        await exchange.drained()
 
 
 async def _end(exchange: Exchange, gateway: Gateway, entry: Entry, refusal: Refusal) -> None:
