@@ -521,3 +521,15 @@ async def test_a_key_sees_and_uses_only_its_models(tmp_path: Path) -> None:
             answer = await talk.post("/v1/chat/completions", model="m")
             assert answer.status_code == 404
             assert "there is: other" in answer.text
+
+
+async def test_no_log_repeats_what_an_engine_quotes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An engine's complaint may hold the prompt: the client sees it, the operator's log does not."""
+    async with FakeEngine(Faults(status=500)) as engine, gateway(tmp_path, engine) as talk:
+        for faults in (Faults(status=500), Faults(status=400), Faults(error_event_at=0)):
+            engine.faults = faults
+            await talk.post("/v1/chat/completions", stream=True)
+    assert "this engine answers" not in caplog.text
+    assert "the engine failed" not in caplog.text

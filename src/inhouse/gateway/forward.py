@@ -179,7 +179,10 @@ class _Detail(msgspec.Struct):
 async def _complaint(
     target: Target, connection: EngineConnection, upstream: UpstreamSection
 ) -> Exception:
-    """What an engine's error status means: a refusal of this request, or a fault of the engine."""
+    """What an engine's error status means: a refusal of this request, or a fault of the engine.
+
+    The engine's own words go to the client, who may have caused them, and to no log: they may
+    quote the prompt."""
     status, body = connection.status, b""
     while len(body) < MAX_COMPLAINT_BYTES:
         piece = await connection.read(upstream.stall_timeout_s)
@@ -187,7 +190,7 @@ async def _complaint(
             break
         body += piece
     if status >= 500 or status < 400 or status in _OUR_FAULT:
-        return EngineError(f"{target.name} answered with status {status}: {_sentence(body)}")
+        return EngineError(f"{target.name} answered with status {status}")
     return Refusal(Code.ENGINE_REFUSED, 400, f"the engine refused the request: {_sentence(body)}")
 
 

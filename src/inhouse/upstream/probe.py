@@ -26,6 +26,7 @@ class _Answer(msgspec.Struct):
     choices: list[msgspec.Raw] = []
     data: list[msgspec.Raw] = []
     done: bool = False
+    remote_host: str = ""  # Ollama: it passes this model's requests on, to a service outside
 
 
 def rendered(target: Target, task: Task) -> Rendered:
@@ -75,6 +76,8 @@ def _check(target: Target, body: bytes) -> None:
         answer = msgspec.json.decode(body, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise EngineBroke(f"{target.name} answered the probe with no JSON of a model") from error
+    if answer.remote_host:
+        raise EngineBroke(f"{target.name} sends prompts on to {answer.remote_host}")
     if not (answer.choices or answer.data or answer.done):
         raise EngineBroke(f"{target.name} answered the probe with an empty answer")
     if target.kind is EngineKind.LLAMACPP:

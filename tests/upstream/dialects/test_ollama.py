@@ -142,7 +142,7 @@ def test_the_last_line_needs_no_newline() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b'{"error":"llama runner process has terminated"}', "runner process"),
+        (b'{"error":"llama runner process has terminated"}', "reported an error"),
         (b"garbage", "not of its dialect"),
         (b"[]", "not of its dialect"),
         (b'{"done":"yes"}', "not of its dialect"),

@@ -256,7 +256,7 @@ def test_an_error_in_the_stream_ends_it_before_the_error() -> None:
         assert not reader.complete
         assert reader.ending == b""
         assert reader.fault is not None
-        assert "InternalServerError 500" in reader.fault
+        assert reader.fault == "reported an error of code 500"
 
 
 def test_one_choice_of_two_unfinished_is_not_complete() -> None:

@@ -104,7 +104,11 @@ NO_ANSWERS = [
     (Operation.CHAT, b'{"choices":[]}', "no choices"),
     (Operation.CHAT, b'{"choices":[{"index":0,"finish_reason":null}]}', "no finish reason"),
     (Operation.CHAT, b'{"choices":[{"index":0,"finish_reason":"abort"}]}', "abort"),
-    (Operation.CHAT, b'{"error":{"message":"no","type":"t","code":5}}', "'t 5 no'"),
+    (
+        Operation.CHAT,
+        b'{"error":{"message":"no","type":"t","code":5}}',
+        "reported an error of code 5",
+    ),
     (Operation.CHAT, b"[" * 5000 + b"]" * 5000, "not a JSON object"),
     (Operation.EMBEDDING, b"{}", "0 embeddings to 2 inputs"),
     (Operation.EMBEDDING, b'{"data":[{"embedding":[1]}]}', "1 embeddings to 2 inputs"),
@@ -112,11 +116,11 @@ NO_ANSWERS = [
     (Operation.RESPONSE, b"{}", "neither completed nor incomplete"),
     (Operation.RESPONSE, b'{"status":"completed"}', "neither completed nor incomplete"),
     (Operation.RESPONSE, b'{"status":"queued","output":[]}', "neither completed nor incomplete"),
-    (Operation.RESPONSE, b'{"status":"failed","error":{"message":"oom"}}', "oom"),
+    (Operation.RESPONSE, b'{"status":"failed","error":{"message":"oom"}}', "reported an error"),
     (Operation.RESPONSE, b'{"status":"cancelled","output":[]}', "cancelled"),
     (Operation.MESSAGE, b"{}", "without content or stop reason"),
     (Operation.MESSAGE, b'{"content":[]}', "without content or stop reason"),
-    (Operation.MESSAGE, b'{"type":"error","error":{"type":"api_error"}}', "api_error"),
+    (Operation.MESSAGE, b'{"type":"error","error":{"type":"api_error"}}', "reported an error"),
 ]
 
 

@@ -171,7 +171,7 @@ def test_fewer_dimensions_are_a_shorter_vector_of_length_one(
     ("body", "words"),
     [
         (b"", "no list of embeddings"),
-        (b'{"error":{"message":"too long"}}', "too long"),
+        (b'{"error":{"message":"too long"}}', "reported an error"),
         (b'{"data":[]}', "answered with 0 embeddings to 2 inputs"),
         (b'{"data":[{"embedding":[1]}]}', "answered with 1 embeddings"),
         (b'{"data":[{"embedding":"AA"},{"embedding":"AA"}]}', "no embedding"),

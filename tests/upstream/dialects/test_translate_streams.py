@@ -109,7 +109,11 @@ def test_what_goes_out_is_whole_events(operation: Operation, name: str) -> None:
 
 
 FAULTS: list[tuple[str, Callable[[bytes], bytes], str]] = [
-    ("error", lambda block: b'data: {"error":{"message":"out of memory"}}\n\n', "out of memory"),
+    (
+        "error",
+        lambda block: b'data: {"error":{"message":"out of memory"}}\n\n',
+        "reported an error",
+    ),
     ("garbage", lambda block: b"data: nonsense\n\n", "no OpenAI answer"),
     ("cut event", lambda block: block[: len(block) // 2] + b"\n\n", "no OpenAI answer"),
     ("aborted", lambda block: b'data: {"choices":[{"finish_reason":"abort"}]}\n\n', "abort"),

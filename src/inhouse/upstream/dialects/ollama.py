@@ -10,7 +10,7 @@ from inhouse.domain import Operation, Usage
 from inhouse.errors import EngineError, Refusal
 from inhouse.upstream.dialects.ollama_fields import KEPT_BACK, OPTIONS_KEPT_BACK
 from inhouse.upstream.dialects.openai_read import Count
-from inhouse.upstream.dialects.reading import MOST_TOLD_CHARS, Progress, WholeReader, renamed
+from inhouse.upstream.dialects.reading import REPORTED, Progress, WholeReader, renamed
 from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
 from inhouse.upstream.dialects.sse import MOST_PENDING_BYTES
 
@@ -72,7 +72,7 @@ def _options(ask: Ask, max_tokens: int | None) -> msgspec.Raw:
 def _read(line: bytes) -> Line:
     read = _LINE.decode(line)
     if read.error is not None:
-        raise EngineError(f"reported an error: {str(read.error)[:MOST_TOLD_CHARS]!r}")
+        raise EngineError(REPORTED)
     return read
 
 

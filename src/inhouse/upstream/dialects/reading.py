@@ -17,7 +17,8 @@ from inhouse.upstream.dialects.sse import ENDS, EventSplitter, event, lone, spli
 
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
-MOST_TOLD_CHARS = 200  # of an engine's own words about its error
+REPORTED = "reported an error"
+"""An engine's own words about its error may quote the prompt, so no log repeats them."""
 
 OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -30,8 +31,7 @@ class Fault(msgspec.Struct, gc=False):
     code: int | str | None = None
 
     def __str__(self) -> str:
-        told = " ".join(str(part) for part in (self.type, self.code, self.message) if part)
-        return f"reported an error: {told[:MOST_TOLD_CHARS]!r}" if told else "reported an error"
+        return f"{REPORTED} of code {self.code}" if isinstance(self.code, int) else REPORTED
 
 
 class Progress:

@@ -22,6 +22,7 @@ _TEXTS = frozenset(
         "response",  # Ollama generate
     }
 )
+_ARGUMENTS = frozenset({"arguments", "input"})  # objects, with Ollama's and Anthropic's tool calls
 
 
 def events(block: bytes) -> Iterator[bytes]:
@@ -54,8 +55,23 @@ def _texts(value: object) -> Iterator[str]:
             if isinstance(inner, str):
                 if name in _TEXTS:
                     yield inner
+            elif name in _ARGUMENTS:
+                yield from _strings(inner)
             elif name != "usage":
                 yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every string in what a model made up itself: names and values alike."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)

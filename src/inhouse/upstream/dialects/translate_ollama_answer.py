@@ -10,7 +10,7 @@ import msgspec
 from inhouse.domain import Usage
 from inhouse.errors import EngineError
 from inhouse.upstream.dialects.ollama import STREAM_TYPE
-from inhouse.upstream.dialects.reading import JSON, Progress
+from inhouse.upstream.dialects.reading import JSON, REPORTED, Progress
 from inhouse.upstream.dialects.translate_reader import End
 from inhouse.upstream.dialects.translate_source import (
     Call,
@@ -20,7 +20,6 @@ from inhouse.upstream.dialects.translate_source import (
     Logprobs,
     arguments_of,
     counted,
-    told,
     whole_calls,
 )
 
@@ -225,7 +224,7 @@ class EmbedReader(Progress):
         except (msgspec.DecodeError, RecursionError) as error:
             raise EngineError(f"sent what is no list of embeddings: {error}") from error
         if answer.error is not None:
-            raise EngineError(told(answer.error))
+            raise EngineError(REPORTED)
         if len(answer.data) != self._count:
             given = len(answer.data)
             raise EngineError(f"answered with {given} embeddings to {self._count} inputs")

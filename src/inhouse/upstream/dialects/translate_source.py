@@ -12,7 +12,7 @@ import msgspec
 from inhouse.domain import Usage
 from inhouse.errors import EngineError
 from inhouse.upstream.dialects.openai_read import Count
-from inhouse.upstream.dialects.reading import MOST_TOLD_CHARS
+from inhouse.upstream.dialects.reading import REPORTED
 
 
 class FunctionPart(msgspec.Struct):
@@ -112,14 +112,8 @@ def decode(data: bytes) -> Chunk:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise EngineError(f"sent what is no OpenAI answer: {error}") from error
     if chunk.error is not None:
-        raise EngineError(told(chunk.error))
+        raise EngineError(REPORTED)
     return chunk
-
-
-def told(error: object) -> str:
-    """What an engine's error object says, for the operator's log."""
-    words = error.get("message", error) if isinstance(error, dict) else error
-    return f"reported an error: {str(words)[:MOST_TOLD_CHARS]!r}"
 
 
 def counted(usage: Counted | None) -> Usage:
