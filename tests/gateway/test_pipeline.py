@@ -531,5 +531,6 @@ async def test_no_log_repeats_what_an_engine_quotes(
         for faults in (Faults(status=500), Faults(status=400), Faults(error_event_at=0)):
             engine.faults = faults
             await talk.post("/v1/chat/completions", stream=True)
+    assert "answered with status 500" in caplog.text
     assert "this engine answers" not in caplog.text
     assert "the engine failed" not in caplog.text
