@@ -526,7 +526,7 @@ async def test_a_key_sees_and_uses_only_its_models(tmp_path: Path) -> None:
 async def test_no_log_repeats_what_an_engine_quotes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An engine's complaint may hold the prompt: the client sees it, the operator's log does not."""
+    """A complaint may hold the prompt: the client sees it, the operator's log does not."""
     async with FakeEngine(Faults(status=500)) as engine, gateway(tmp_path, engine) as talk:
         for faults in (Faults(status=500), Faults(status=400), Faults(error_event_at=0)):
             engine.faults = faults
