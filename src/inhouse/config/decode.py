@@ -92,7 +92,7 @@ class Decoder:
             case {"env": str(name), **rest} if not rest:
                 found = self._environ.get(name)
                 if found is None:
-                    self._problems.add(path, "", f"the environment has no variable {name}")
+                    self._problems.add(path, None, f"the environment has no variable {name}")
                 return None if found is None else Secret(found)
             case {"file": str(name), **rest} if not rest:
                 return self._secret_file(path, self._base / Path(name).expanduser())

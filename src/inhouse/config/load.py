@@ -165,7 +165,7 @@ class _Loader:
         path = f"models.{name}"
         if not _NAME.fullmatch(name):
             self._problems.add(
-                path, "", "a model's name is made of letters, digits and . _ : / -, up to 128"
+                path, None, "a model's name is made of letters, digits and . _ : / -, up to 128"
             )
         if isinstance(value, str):
             return ModelSection(engines=[value])
@@ -173,7 +173,9 @@ class _Loader:
             value = {"engines": value}
         section: ModelSection = decoder.section(ModelSection, path, value)
         if isinstance(value, dict) and not value.get("engines"):
-            self._problems.add(f"{path}.engines", "", "names no engine; see inhouse check --sample")
+            self._problems.add(
+                f"{path}.engines", None, "names no engine; see inhouse check --sample"
+            )
         return section
 
     def _directory_of_models(self, directory: str) -> dict[str, ModelSection]:
@@ -210,10 +212,10 @@ class _Loader:
         ]
         tasks = {each.task for each in resolved if each.task is not None}
         if len(tasks) > 1:
-            self._problems.add(f"models.{name}", "", "its engines are for different tasks")
+            self._problems.add(f"models.{name}", None, "its engines are for different tasks")
         engines = tuple(each.engine for each in resolved)
         if len({engine.name for engine in engines}) < len(engines):
-            self._problems.add(f"models.{name}", "", "names the same engine twice")
+            self._problems.add(f"models.{name}", None, "names the same engine twice")
         return Model(
             name=name,
             task=Task.EMBEDDING if Task.EMBEDDING in tasks else section.task,

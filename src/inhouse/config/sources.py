@@ -67,7 +67,9 @@ class Sources:
         if section.kind is EngineKind.EMBEDDED:
             if section.path:
                 return self._file(f"engines.{name}.path", model, section.path, section)
-            self._problems.add(f"engines.{name}.path", "", "an embedded engine needs a model file")
+            self._problems.add(
+                f"engines.{name}.path", None, "an embedded engine needs a model file"
+            )
             return None
         url = self._url(f"engines.{name}.url", section.url)
         if url is None:
@@ -124,7 +126,7 @@ class Sources:
             return None
         if parts.username is not None or parts.query or parts.fragment:
             self._problems.add(
-                path, "", "must be http://HOST:PORT, without user, query or fragment"
+                path, None, "must be http://HOST:PORT, without user, query or fragment"
             )
             return None
         if _public(parts.hostname):

@@ -1,0 +1,203 @@
+"""What may stand in the file, and the sentence for what may not."""
+# ruff: noqa: E501 - a sentence stands on one line, as it is printed
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inhouse.config import gguf
+from inhouse.config.load import load_config
+from inhouse.config.sample import sample
+from inhouse.config.schema import Config, Settings
+from inhouse.domain import EngineKind, Task
+from inhouse.errors import ConfigurationError, InhouseError
+
+MODELS = Path(sys.prefix) / "share" / "inhouse" / "models"
+Load = Callable[..., Config]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def loaded(toml: str, **environ: str) -> Config:
+        file = tmp_path / "inhouse.toml"
+        file.write_text(toml)
+        return load_config(file, tmp_path / "data", environ)
+
+    return loaded
+
+
+def problems(load: Load, toml: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        load(toml, **environ)
+    return [str(problem) for problem in refused.value.problems]
+
+
+BAD = [
+    ("[gatway]", "gatway: there is no such key; did you mean 'gateway'?"),
+    (
+        "[gateway]\nlistn = 'x'",
+        "gateway.listn: there is no such key; did you mean 'gateway.listen'?",
+    ),
+    ("[gateway]\nlisten = 3", "gateway.listen = 3: must be a text"),
+    (
+        "[gateway]\nlisten = 'here'",
+        'gateway.listen = "here": must be ADDRESS:PORT, as 127.0.0.1:8080',
+    ),
+    (
+        "[gateway]\nlisten = '0.0.0.0:80'",
+        'gateway.listen = "0.0.0.0:80": would send keys and prompts in plain text; listen on '
+        "127.0.0.1, or name the TLS proxy in front in gateway.trusted_proxies",
+    ),
+    ("[admin]\nlisten = '10.0.0.1:1'", 'admin.listen = "10.0.0.1:1": must be on loopback: 127.0.0.1:8081'),
+    ("[admin]\nlisten = '127.0.0.1:8080'", 'admin.listen = "127.0.0.1:8080": is gateway.listen too; take another'),
+    ("[gateway]\nhead_timeout_s = 0", "gateway.head_timeout_s = 0.0: must be from 0.1 to 300"),
+    ("[gateway]\nhead_timeout_s = nan", "gateway.head_timeout_s = nan: must be from 0.1 to 300"),
+    ("[gateway]\nmax_connections = true", "gateway.max_connections = true: must be a whole number"),
+    ("[gateway]\ntrusted_proxies = 'x'", 'gateway.trusted_proxies = "x": must be a list of texts: ["...", "..."]'),
+    ("[dlp]\nprompt = 'maybe'", "dlp.prompt = \"maybe\": must be 'off', 'log' or 'block'"),
+    ("gateway = 3", "gateway = 3: must be a table: [gateway]"),
+    ("models = 3", 'models = 3: must name at least one model: NAME = "SOURCE"'),
+    ("[models]\nm = 'vllm://h'", "models.m = \"vllm://h\": names no model; write 'vllm://h/MODEL'"),
+    ("[models]\nm = 'vllm://8.8.8.8/x'", 'models.m = "http://8.8.8.8:8000": is a public address; prompts stay inside: use a private one'),
+    ("[models]\nm = 'builtin:gpt-9'", 'models.m = "builtin:gpt-9": there is all-minilm-l6-v2 and smollm2-135m'),
+    ("[models]\nm = '/nowhere.gguf'", 'models.m = "/nowhere.gguf": cannot be read: No such file or directory'),
+    ("[models.m]\nengines = []", "models.m.engines: names no engine; see inhouse check --sample"),
+    ("[engines.e]\nkind = 'vlm'", "engines.e.kind = \"vlm\": must be 'embedded', 'llamacpp', 'vllm', 'ollama' or 'openai'"),
+    ("[engines.e]\napi_key = { env = 'NOPE' }", "engines.e.api_key: the environment has no variable NOPE"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("toml", "sentence"), BAD, ids=[sentence[:40] for _, sentence in BAD])
+def test_one_sentence_for_each_problem(load: Load, toml: str, sentence: str) -> None:
+    assert problems(load, toml) == [sentence]
+
+
+def test_every_problem_is_told_at_once(load: Load) -> None:
+    toml = "[gatway]\n[dlp]\nprompt = 'x'\n[log]\nlevel = 3\n"
+    assert len(problems(load, toml, INHOUSE_GATEWAY_LISTN="x")) == 4
+
+
+def test_toml_that_is_none(load: Load) -> None:
+    (sentence,) = problems(load, "[gateway\nlisten = 1")
+    assert "is not valid TOML" in sentence
+    assert "line 1" in sentence
+
+
+def test_the_sample_is_the_default(load: Load) -> None:
+    loaded = load(sample())
+    assert loaded.settings.gateway == Settings().gateway
+    assert set(loaded.models) == {"smollm2-135m", "all-minilm-l6-v2"}
+
+
+def test_the_forms_of_a_model(load: Load) -> None:
+    loaded = load(f"""
+[models]
+file = "{MODELS}/smollm2-135m.gguf"
+embed = "builtin:all-minilm-l6-v2"
+large = "vllm://10.0.3.11/meta-llama/Llama-3.1-70B"
+small = "ollama+https://ollama.internal/llama3.2:3b"
+pair = ["vllm://10.0.3.11:8000/a", "vllm://10.0.3.12:8000/a"]
+named = {{ engines = ["gpu"], model = "there" }}
+[engines.gpu]
+url = "http://10.0.3.13:8000"
+api_key = "s3cret"
+concurrency = 7
+""")
+    engines = {name: model.engines for name, model in loaded.models.items()}
+    assert loaded.models["embed"].task is Task.EMBEDDING
+    assert engines["file"][0].kind is EngineKind.EMBEDDED
+    assert engines["large"][0].url == "http://10.0.3.11:8000"
+    assert engines["large"][0].model == "meta-llama/Llama-3.1-70B"
+    assert engines["small"][0].url == "https://ollama.internal:11434"
+    assert [engine.name for engine in engines["pair"]] == [
+        "pair@10.0.3.11:8000",
+        "pair@10.0.3.12:8000",
+    ]
+    assert (engines["named"][0].model, engines["named"][0].concurrency) == ("there", 7)
+    assert "s3cret" not in repr(loaded)
+
+
+def test_a_directory_of_models(load: Load) -> None:
+    assert set(load(f'models = "{MODELS}"').models) == {"smollm2-135m", "all-minilm-l6-v2"}
+    (sentence,) = problems(load, f'[models]\nm = "{MODELS}"')
+    assert "holds several models: all-minilm-l6-v2.gguf, smollm2-135m.gguf; name one" in sentence
+
+
+def test_the_environment_goes_before_the_file(load: Load) -> None:
+    loaded = load(
+        "[limits]\nmax_choices = 2\n",
+        INHOUSE_LIMITS_MAX_CHOICES="3",
+        INHOUSE_GATEWAY_EXTRA_FIELDS="a, b",
+        INHOUSE_MODELS_M="vllm://10.0.0.1/x",
+    )
+    assert loaded.settings.limits.max_choices == 3
+    assert loaded.settings.gateway.extra_fields == ["a", "b"]
+    assert loaded.origins["limits.max_choices"] == "INHOUSE_LIMITS_MAX_CHOICES"
+    assert set(loaded.models) == {"m"}
+
+
+def test_secrets_come_from_files_for_their_owner_alone(load: Load, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    toml = '[models]\nm = { engines = ["e"] }\n[engines.e]\nurl = "http://10.0.0.1:1"\n'
+    toml += 'api_key = { file = "key" }\n'
+    file.chmod(0o644)
+    (sentence,) = problems(load, toml)
+    assert "may be read by others (mode 644)" in sentence
+    file.chmod(0o600)
+    assert load(toml).models["m"].engines[0].api_key.reveal() == "s3cret"
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["gateway", "models", "engines", "dlp", "x"]),
+        st.dictionaries(st.sampled_from(["listen", "m", "prompt", "kind", "é"]), VALUES, max_size=4)
+        | VALUES,
+        max_size=4,
+    )
+)
+def test_any_document_is_a_configuration_or_problems(document: dict[str, object]) -> None:
+    from inhouse.config.load import _Loader
+
+    with contextlib.suppress(InhouseError):
+        assert _Loader(document, None, {}).load(Path("/nowhere")).models
+
+
+def test_models_are_read_whole_or_told_to_be_cut(tmp_path: Path) -> None:
+    whole = (MODELS / "all-minilm-l6-v2.gguf").read_bytes()
+    assert gguf.read(MODELS / "all-minilm-l6-v2.gguf").embeds
+    assert not gguf.read(MODELS / "smollm2-135m.gguf").embeds
+    file = tmp_path / "cut.gguf"
+    for size in (0, 3, 4, 20, 24, 1000, 100_000, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:size])
+        with pytest.raises(gguf.NotAModel):
+            gguf.read(file)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_model_or_not(data: bytes) -> None:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"GGUF\x03\x00\x00\x00" + data)
+        file.flush()
+        try:
+            read = gguf.read(Path(file.name))
+        except gguf.NotAModel:
+            return
+        assert read.size_bytes
