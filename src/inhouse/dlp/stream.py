@@ -26,7 +26,8 @@ class AnswerScreen:
         self.verdicts: list[Verdict] = []
 
     def feed(self, event: bytes, text: str) -> bytes:
-        """Take an event and its text; the events that may go out now."""
+        """Take an event and its text; the events that may go out now, unless `verdicts` grew:
+        look at them first, for one may begin in what is returned."""
         self._length += len(text)
         if text:
             self._window += text
