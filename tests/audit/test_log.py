@@ -232,6 +232,25 @@ async def test_a_failure_is_told_at_once_and_forgotten_when_the_disk_is_back(
     log.close()
 
 
+async def test_another_writer_that_died_in_mid_write_does_not_hang_this_one(
+    tmp_path: Path,
+) -> None:
+    """What it left is no record; every waiting request hears of it at once."""
+    log = opened(tmp_path)
+    await log.append(intent(1))
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(b'{"n":2,"ma')
+    with pytest.raises(AuditUnavailable, match="ends within a record"):
+        await asyncio.wait_for(log.append(intent(2)), 5)
+    with pytest.raises(AuditUnavailable):
+        log.ready()
+    log.close()
+    log = opened(tmp_path)
+    await log.append(intent(3))
+    log.close()
+    assert verify(tmp_path, KEY).findings == []
+
+
 async def test_a_failed_sync_begins_a_new_segment_that_says_so(tmp_path: Path) -> None:
     log = opened(tmp_path, files=FailsAt(3, ("sync",)))
     await log.append(intent(1))

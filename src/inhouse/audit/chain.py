@@ -260,8 +260,13 @@ class Chain:
             file.seek(self._size)
             tail = file.read(size - self._size)
         last = tail.rstrip(b"\n").rpartition(b"\n")[2]
-        n, mac = last[5 : last.index(b",")], last[last.index(b'"mac":"') + 7 :][:64]
-        self._link = Link(int(n), bytes.fromhex(mac.decode()))
+        try:
+            n, mac = last[5 : last.index(b",")], last[last.index(b'"mac":"') + 7 :][:64]
+            self._link = Link(int(n), bytes.fromhex(mac.decode()))
+        except ValueError as error:
+            raise AuditUnavailable(
+                f"{path} ends within a record that another process left; start again to mend it"
+            ) from error
         self._size = size
 
     def _close_open(self) -> None:

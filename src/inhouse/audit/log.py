@@ -7,6 +7,7 @@ A record costs the loop its encoding and two appends. While a sync runs, the nex
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -20,6 +21,8 @@ from inhouse.config.keyfile import read_or_create
 from inhouse.config.schema import Config
 from inhouse.errors import AuditUnavailable
 from inhouse.telemetry import Clock
+
+log = logging.getLogger("inhouse.audit")
 
 MAX_PENDING = 10_000
 RETRY_S = 1.0  # after a failure, how long new requests are refused before the disk is tried again
@@ -108,6 +111,10 @@ class AuditLog:
             self._chain.commit([raw for raw, _ in batch])
         except AuditUnavailable as failure:
             error = failure
+        except Exception:  # the outermost net of this thread: a writer that died would hang all
+            log.exception("the audit log's writer failed")
+            error = AuditUnavailable("the audit log's writer failed; the operator's log says why")
+        if error is not None:
             self._failed_at = time.monotonic()
         self._failure = error
         # Where the loop has ended, nobody waits any more, and the records are written
