@@ -7,6 +7,8 @@ not what limits a measurement.
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -211,8 +213,8 @@ class _Connection(asyncio.Protocol):
     def _go(self, stream: _Stream, answer: Answer, faults: Faults) -> None:
         if self._stream is not stream:
             return
-        size = len(answer.ending) if faults.cut_at < 0 else max(len(answer.ending), faults.cut_at)
-        framing = b"transfer-encoding: chunked" if self._chunked else b"content-length: %d" % size
+        length = b"content-length: %d" % len(answer.ending)
+        framing = b"transfer-encoding: chunked" if self._chunked else length
         self.transport.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n%b\r\n\r\n" % (answer.content_type, framing)
         )
@@ -236,7 +238,12 @@ class _Connection(asyncio.Protocol):
         stream, self._stream = self._stream, None
         if stream is not None:
             self._engine.open_streams -= 1
-        self.transport.abort() if reset else self.transport.close()
+        if reset:
+            # With no time to linger, closing sends RST; abort() would send FIN, and drop what
+            # is still to be written.
+            connected = self.transport.get_extra_info("socket")
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.close()
 
 
 class FakeEngine:
