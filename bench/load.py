@@ -1,9 +1,11 @@
 """The client's side of a measurement: many connections, every byte of every answer checked.
 
-    python -m bench.load PORT KEY CONNECTIONS REQUESTS whole|stream TOKENS
+    python -m bench.load PORT KEY CONNECTIONS REQUESTS whole|stream TOKENS [ENGINE_PORT]
 
-Prints one JSON object. Streams are right where they hold as many content events as tokens and
-end with `[DONE]`; whole answers where they are one JSON object with the words that were asked for.
+Prints one JSON object. With ENGINE_PORT, the engine is asked first, and `unequal` counts the
+answers whose body is not byte for byte what it said; 0 without. `wrong` is looser, for proxies
+that write answers anew: a stream is right where it holds as many content events as tokens and ends
+with `[DONE]`, a whole answer where it is one JSON object with the words that were asked for.
 """
 
 import asyncio
@@ -54,6 +56,8 @@ class Client(asyncio.Protocol):
         if status != 200 or not self._run.right(body):
             self._run.wrong += 1
             self._run.example = f"{status} {body[-300:]!r}"
+        self._run.last = body
+        self._run.unequal += body != (self._run.reference or body)
         self._next()
 
     def _next(self) -> None:
@@ -88,6 +92,9 @@ class Run:
         self.whole_s: list[float] = []
         self.wrong = 0
         self.lost = 0
+        self.unequal = 0
+        self.reference: bytes | None = None  # what the engine itself answers
+        self.last = b""
         self.example = ""
         self._left = requests
         self._tokens = tokens
@@ -133,14 +140,19 @@ def quantile(values: list[float], part: float) -> float:
 
 
 def main() -> None:
-    port, key, connections, requests, mode, tokens = sys.argv[1:]
+    port, key, connections, requests, mode, tokens, *engine = sys.argv[1:]
 
     async def measured() -> dict[str, object]:
         run = Run(key, int(requests), int(tokens), stream=mode == "stream")
+        if engine:
+            asked = Run("none", 1, int(tokens), stream=mode == "stream")
+            await asked.go(int(engine[0]), 1)
+            run.reference = asked.last
         took_s = await run.go(int(port), int(connections))
         return {
             "answers": len(run.whole_s),
             "wrong": run.wrong + run.lost,
+            "unequal": run.unequal,
             "example": run.example,
             "took_s": round(took_s, 3),
             "first_p50_ms": round(quantile(run.first_s, 0.5), 3),

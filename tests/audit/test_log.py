@@ -1,23 +1,29 @@
 """The log under load, on failing disks, and after it was killed."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from inhouse.audit import log as log_module
 from inhouse.audit.files import Files
-from inhouse.audit.head import write_head
+from inhouse.audit.head import read_head, write_head
+from inhouse.audit.lock import Lock
 from inhouse.audit.log import AuditLog
 from inhouse.audit.read import records, rows
-from inhouse.audit.record import Gap, Intent, Outcome, Read, Repaired, Started
-from inhouse.audit.segment import Link, segments, walk
+from inhouse.audit.record import Gap, Intent, Outcome, Read, Repaired, Resumed, Started
+from inhouse.audit.segment import Link, line_of, mac_of, segments, walk
 from inhouse.audit.verify import verify
 from inhouse.errors import AuditUnavailable
 
@@ -27,6 +33,28 @@ KEY = bytes(range(32))
 def opened(directory: Path, *, files: Files | None = None, **options: object) -> AuditLog:
     settings = {"segment_bytes": 1 << 20, "clock": time.time, **options}
     return AuditLog.open(directory, KEY, files=files, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed disk is tried again at once."""
+    monkeypatch.setattr(log_module, "RETRY_S", 0.005)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that another thread does."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        await asyncio.sleep(0.005)
+
+
+def is_ready(log: AuditLog) -> bool:
+    try:
+        log.ready()
+    except AuditUnavailable:
+        return False
+    return True
 
 
 def link_head(path: Path) -> Link:
@@ -202,6 +230,7 @@ async def test_whatever_fails_nothing_acknowledged_is_lost(
                 await log.append(intent(number))
             except AuditUnavailable:
                 refused += 1
+                await until(lambda: is_ready(log))  # noqa: B023  # awaited before the next one
             else:
                 acknowledged.append(f"req_{number}")
         log.close()
@@ -218,49 +247,289 @@ async def test_whatever_fails_nothing_acknowledged_is_lost(
     pytest.fail("the loop did not reach a run without a failure")
 
 
-async def test_a_failure_is_told_at_once_and_forgotten_when_the_disk_is_back(
-    tmp_path: Path,
+async def test_a_failure_is_told_at_once_and_the_log_says_how_long_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(log_module, "RETRY_S", 0.2)
     log = opened(tmp_path, files=FailsAt(3, ("write",)))
     await log.append(intent(1))
     with pytest.raises(AuditUnavailable, match="No space left"):
         await log.append(intent(2))
-    with pytest.raises(AuditUnavailable):
+    with pytest.raises(AuditUnavailable, match="No space left"):
         log.ready()
-    await log.append(intent(3))
-    log.ready()
+    with pytest.raises(AuditUnavailable, match="No space left"):
+        log.append(intent(3))
+    await until(lambda: is_ready(log))
+    await log.append(intent(4))
+    log.close()
+    resumed = [record for record in records(tmp_path) if isinstance(record, Resumed)]
+    assert [(each.refused, "No space left" in each.reason) for each in resumed] == [(2, True)]
+    assert verify(tmp_path, KEY).findings == []
+
+
+async def test_a_log_on_a_disk_that_stays_full_is_never_ready(tmp_path: Path) -> None:
+    class Full(Files):
+        full = False
+
+        def write(self, file: int, data: bytes) -> None:
+            if self.full:
+                raise OSError(28, "No space left on device")
+            super().write(file, data)
+
+    files = Full()
+    log = opened(tmp_path, files=files)
+    files.full = True
+    with pytest.raises(AuditUnavailable):
+        await log.append(intent(1))
+    for _ in range(50):
+        assert not is_ready(log)
+        await asyncio.sleep(0.002)
+    files.full = False
+    await until(lambda: is_ready(log))
     log.close()
 
 
-async def test_another_writer_that_died_in_mid_write_does_not_hang_this_one(
-    tmp_path: Path,
+async def test_what_is_kept_is_written_when_the_disk_is_back(tmp_path: Path) -> None:
+    files = FailsAt(3, ("write",))
+    log = opened(tmp_path, files=files)
+    await log.append(intent(1))
+    log.keep(outcome(1))
+    await until(lambda: files.failed)
+    await until(lambda: is_ready(log))
+    await log.append(intent(2))
+    log.close()
+    kinds = [type(record) for record in records(tmp_path)]
+    assert kinds == [Intent, Resumed, Outcome, Intent]
+
+
+async def test_a_record_whose_client_left_is_kept_in_its_place(tmp_path: Path) -> None:
+    """An intent that nobody waits for any more, and its outcome: both or the intent alone."""
+    files = FailsAt(1, ("write",))
+    log = opened(tmp_path, files=files)
+    begun = log.append(intent(1))
+    begun.cancel()
+    log.keep(outcome(1))
+    await until(lambda: files.failed)
+    await until(lambda: is_ready(log))
+    log.close()
+    found = [record for record in records(tmp_path) if not isinstance(record, Resumed)]
+    assert [type(record) for record in found] == [Intent, Outcome]
+    assert verify(tmp_path, KEY).findings == []
+
+
+async def test_a_disk_that_hangs_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it left is no record; every waiting request hears of it at once."""
+    monkeypatch.setattr(log_module, "STUCK_S", 0.05)
+    back = threading.Event()
+
+    class Hangs(Files):
+        def sync(self, file: int) -> None:
+            back.wait(10)
+            super().sync(file)
+
+    log = opened(tmp_path, files=Hangs())
+    written = log.append(intent(1))
+    assert is_ready(log)
+    await until(lambda: not is_ready(log))
+    with pytest.raises(AuditUnavailable, match="has not answered"):
+        log.ready()
+    back.set()
+    await written
+    await until(lambda: is_ready(log))
+    log.close()
+
+
+async def test_what_another_writer_left_half_written_is_mended_at_once(tmp_path: Path) -> None:
     log = opened(tmp_path)
     await log.append(intent(1))
+    await let_go(tmp_path)
     with segments(tmp_path)[0].open("ab") as file:
         file.write(b'{"n":2,"ma')
-    with pytest.raises(AuditUnavailable, match="ends within a record"):
-        await asyncio.wait_for(log.append(intent(2)), 5)
-    with pytest.raises(AuditUnavailable):
-        log.ready()
+    await asyncio.wait_for(log.append(intent(2)), 5)
     log.close()
+    assert [type(record) for record in records(tmp_path)] == [Intent, Repaired, Intent]
+    assert verify(tmp_path, KEY).findings == []
+
+
+async def test_what_somebody_else_wrote_behind_our_back_is_told(tmp_path: Path) -> None:
     log = opened(tmp_path)
+    await log.append(intent(1))
+    await let_go(tmp_path)
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(b'{"n":2,"mac":"00","r":{"kind":"stopped"}}\n')
+    await log.append(intent(2))
+    log.close()
+    assert [type(each) for each in records(tmp_path)][-2:] == [Gap, Intent]
+    assert not verify(tmp_path, KEY).good
+
+
+@pytest.mark.parametrize("what", ["unlinked", "cut"])
+async def test_what_somebody_took_away_while_we_ran_is_told(tmp_path: Path, what: str) -> None:
+    log = opened(tmp_path)
+    await log.append(intent(1))
+    await log.append(intent(2))
+    await let_go(tmp_path)
+    path = segments(tmp_path)[0]
+    if what == "unlinked":
+        path.unlink()
+    else:
+        os.truncate(path, path.read_bytes().index(b"\n") + 1)
     await log.append(intent(3))
     log.close()
+    found = list(records(tmp_path))
+    assert isinstance(found[-2], Gap)
+    assert found[-2].altered
+    assert "are gone" in found[-2].reason
+    assert isinstance(found[-1], Intent)
+    assert not verify(tmp_path, KEY).good
+
+
+async def test_a_directory_that_is_gone_is_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    directory = tmp_path / "audit"
+    log = opened(directory)
+    await log.append(intent(1))
+    await let_go(directory)
+    directory.rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "elsewhere")
+    with pytest.raises(AuditUnavailable, match="No such file"):
+        await log.append(intent(2))
+    log.close()
+
+
+async def let_go(directory: Path) -> None:
+    """Wait until the log's writer, now idle, has let go of the lock."""
+    with contextlib.closing(Lock(directory, wait_s=10)) as lock:
+        await asyncio.to_thread(lock.take)
+
+
+async def test_a_busy_writer_lets_others_have_their_turn(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    stop = False
+
+    async def busy() -> None:
+        number = 0
+        while not stop:
+            number += 1
+            await log.append(outcome(number))
+
+    task = asyncio.create_task(busy())
+    try:
+        for _ in range(3):
+            await let_go(tmp_path)
+    finally:
+        stop = True
+        await task
+        log.close()
+
+
+async def test_a_lock_that_is_never_let_go_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inhouse.audit.chain.LOCK_S", 0.05)
+    log = opened(tmp_path)
+    with contextlib.closing(Lock(tmp_path)) as lock:
+        lock.take()
+        with pytest.raises(AuditUnavailable, match="another process has held"):
+            await log.append(intent(1))
+        assert not is_ready(log)
+    await until(lambda: is_ready(log))
+    log.close()
+
+
+async def test_the_head_follows_though_nothing_more_comes(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    for number in range(3):
+        await log.append(intent(number))
+
+    def headed() -> bool:
+        head = read_head(tmp_path, KEY)
+        return head is not None and head.n == 3
+
+    await until(headed)
+    log.close()
+
+
+async def test_a_head_that_cannot_be_written_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("inhouse.audit.chain.HEAD_EVERY_S", 0.0)
+
+    class Headless(Files):
+        def replace(self, path: Path, data: bytes) -> None:
+            raise OSError(5, "Input/output error")
+
+    log = opened(tmp_path, files=Headless())
+    for number in range(5):
+        await log.append(intent(number))
+    log.close()
+    assert caplog.text.count("the head cannot be written") == 1
+
+
+async def test_a_gap_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    """The sync fails, and so do the next segment's first tries: the place is not forgotten."""
+
+    class Fails(Files):
+        left = 0
+
+        def sync(self, file: int) -> None:
+            if self.left:
+                self.left -= 1
+                raise OSError(5, "Input/output error")
+            super().sync(file)
+
+    files = Fails()
+    log = opened(tmp_path, files=files)
+    await log.append(intent(1))
+    files.left = 4
+    with pytest.raises(AuditUnavailable):
+        await log.append(intent(2))
+    await until(lambda: is_ready(log))
+    log.close()
+    found = list(records(tmp_path))
+    assert [type(record) for record in found] == [Intent, Gap, Resumed]
+    assert [path.name for path in segments(tmp_path)] == ["000001.jsonl", "000002.jsonl"]
     assert verify(tmp_path, KEY).findings == []
+
+
+async def test_open_requests_are_found_however_many_segments_back(tmp_path: Path) -> None:
+    log = opened(tmp_path, segment_bytes=500)
+    await log.append(Started(1.0, "gateway", "1"))
+    await log.append(intent(1))
+    for number in range(2, 30):
+        await log.append(intent(number))
+        await log.append(outcome(number))
+    log.close()
+    assert len(segments(tmp_path)) > 10
+    log = opened(tmp_path, close_open=True)
+    log.close()
+    assert verify(tmp_path, KEY).open_requests == 0
+    assert verify(tmp_path, KEY).findings == []
+
+
+async def test_records_of_no_known_kind_do_not_keep_a_gateway_from_starting(
+    tmp_path: Path,
+) -> None:
+    """A newer version wrote them; verify tells, a start goes on."""
+    raw = b'{"kind":"from-the-future","time":1.0}'
+    mac = mac_of(KEY, Link(), 1, raw)
+    tmp_path.joinpath("000001.jsonl").write_bytes(line_of(1, mac, raw))
+    write_head(Files(), tmp_path, KEY, Link(1, mac), 1.0)
+    log = opened(tmp_path, close_open=True)
+    await log.append(intent(1))
+    log.close()
+    assert [str(finding) for finding in verify(tmp_path, KEY).findings] == [
+        "000001.jsonl line 1: holds a record of no known kind"
+    ]
 
 
 async def test_a_failed_sync_begins_a_new_segment_that_says_so(tmp_path: Path) -> None:
     log = opened(tmp_path, files=FailsAt(3, ("sync",)))
     await log.append(intent(1))
-    refused = 0
-    for _ in range(3):
-        try:
-            await log.append(outcome(1))
-        except AuditUnavailable:
-            refused += 1
-    assert refused == 1
+    with pytest.raises(AuditUnavailable):
+        await log.append(outcome(1))
+    await until(lambda: is_ready(log))
+    await log.append(outcome(1))
     await log.append(intent(2))
     log.close()
     assert any(isinstance(record, Gap) for record in records(tmp_path))

@@ -134,10 +134,28 @@ class Gap(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag
     altered: bool = False
 
 
-Record = Started | Stopped | Intent | Outcome | Denial | KeyChanged | Read | Repaired | Gap
+class Resumed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="resumed"):
+    """The log takes records again. From `since` on it did not, for this reason, and that many
+    records were refused; what they were for was refused too."""
 
+    time: float
+    since: float
+    reason: str
+    refused: int = 0
+
+
+Record = (
+    Started | Stopped | Intent | Outcome | Denial | KeyChanged | Read | Repaired | Gap | Resumed
+)
+
+MAX_TEXT = 256
 _ENCODER = msgspec.json.Encoder()
 _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def cut(text: str) -> str:
+    """What a client wrote, no longer than a record should hold."""
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
 def encode(record: Record) -> bytes:

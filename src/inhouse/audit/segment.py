@@ -66,23 +66,25 @@ def segment_path(directory: Path, number: int) -> Path:
     return directory / f"{number:06}.jsonl"
 
 
-def walk(path: Path, key: bytes, before: Link) -> Iterator[Found]:
-    """Every line of a segment, in order, each held against the one before it."""
-    offset = 0
+def walk(path: Path, key: bytes, before: Link, offset: int = 0) -> Iterator[Found]:
+    """Every line of a segment from a line's start on, each held against the one before it.
+
+    Lines are numbered from 1 at `offset`.
+    """
     with path.open("rb") as file:
+        file.seek(offset)
         for number, data in enumerate(file, 1):
-            found = _read(path.name, number, offset, data, key, before)
+            found = _hold(path.name, number, offset, data, key, before)
             yield found
             offset = found.end
             if found.line is not None:
                 before = link_of(found.line)
 
 
-def _read(segment: str, number: int, offset: int, data: bytes, key: bytes, before: Link) -> Found:
+def _hold(segment: str, number: int, offset: int, data: bytes, key: bytes, before: Link) -> Found:
     end, whole = offset + len(data), data.endswith(b"\n")
-    try:
-        line = _LINES.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    line = read_line(data)
+    if line is None:
         return Found(segment, number, offset, end, None, chained=False, whole=whole)
     raw = bytes(line.r)
     chained = (
@@ -91,6 +93,33 @@ def _read(segment: str, number: int, offset: int, data: bytes, key: bytes, befor
         and hmac.compare_digest(mac_of(key, before, line.n, raw), _mac_bytes(line))
     )
     return Found(segment, number, offset, end, line, chained=chained, whole=whole)
+
+
+def read_line(data: bytes) -> Line | None:
+    """A line's parts, unproven; None where it is no record."""
+    try:
+        return _LINES.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def lines_of(path: Path, end: int | None = None) -> Iterator[Line]:
+    """The records of a segment up to `end`, unproven; what is none is left out."""
+    offset = 0
+    with path.open("rb") as file:
+        for data in file:
+            if end is not None and offset >= end:
+                return
+            offset += len(data)
+            line = read_line(data) if data.endswith(b"\n") else None
+            if line is not None:
+                yield line
+
+
+def first_line(path: Path) -> Line | None:
+    """The first record of a segment, unproven; None where it holds none."""
+    with path.open("rb") as file:
+        return read_line(file.readline())
 
 
 def link_of(line: Line) -> Link:

@@ -4,12 +4,12 @@ Reads with the log's key and nothing else. Constant memory, but for the requests
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-import msgspec
-
 from inhouse.audit.head import read_head
-from inhouse.audit.record import Gap, Intent, Outcome, Record, decode
+from inhouse.audit.record import Gap, Intent, Outcome, Record
+from inhouse.audit.recover import decoded, given_up_at
 from inhouse.audit.segment import Found, Link, link_of, segments, walk
 
 
@@ -78,13 +78,8 @@ class _Verifier:
 
     def _gaps(self, paths: list[Path]) -> dict[str, int]:
         """Where segments were given up, as the first records of the next ones say."""
-        gaps = {}
-        for path in paths:
-            first = next(walk(path, self._key, Link()), None)
-            record = self._decoded(first) if first is not None else None
-            if isinstance(record, Gap):
-                gaps[record.segment] = record.offset
-        return gaps
+        ends = {path.name: given_up_at(behind, path.name) for path, behind in pairwise(paths)}
+        return {name: end for name, end in ends.items() if end is not None}
 
     def _segment(self, path: Path, end: int | None, *, last: bool) -> None:
         for found in walk(path, self._key, self._link):
@@ -103,7 +98,7 @@ class _Verifier:
             self._find(found.segment, found.number, self._why(found))
         self._link = link_of(found.line)
         self._match_head(found)
-        record = self._decoded(found)
+        record = decoded(found.line)
         if record is None:
             self._find(found.segment, found.number, "holds a record of no known kind")
         else:
@@ -145,12 +140,6 @@ class _Verifier:
         elif not self._headed:
             sentence = f"the log ends with record {self._link.n}, but it had {self._head.n}"
             self._find(last, 0, f"{sentence}: the end was cut off")
-
-    def _decoded(self, found: Found) -> Record | None:
-        try:
-            return decode(found.line.r) if found.line is not None else None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
 
     def _find(self, segment: str, line: int, sentence: str) -> None:
         self._report.findings.append(Finding(segment, line, sentence))

@@ -69,6 +69,7 @@ async def serve(exchange: Exchange, gateway: Gateway) -> None:
         await _end(exchange, gateway, entry, refusal)
     except AuditUnavailable as error:
         log.error("%s: the audit log: %s", entry.request_id, error)
+        entry.unrecorded(exchange.bytes_out)
         gateway.meter.unrecorded()
         _say(exchange, gateway, _unrecorded())
     except (ClientGone, asyncio.CancelledError):
@@ -175,6 +176,7 @@ async def _end(exchange: Exchange, gateway: Gateway, entry: Entry, refusal: Refu
         await entry.close(outcome, refusal.status, code=refusal.code, bytes_out=exchange.bytes_out)
     except AuditUnavailable as error:
         log.error("%s: the audit log: %s", entry.request_id, error)
+        entry.unrecorded(exchange.bytes_out)
         refusal = _unrecorded()
     _say(exchange, gateway, refusal)
     gateway.meter.count(entry, _dialect(exchange), outcome, refusal.status)

@@ -8,19 +8,16 @@ first, and the last byte of an answer goes out after the second.
 """
 
 import asyncio
-import logging
 import os
 from base64 import b32hexencode
 
 from inhouse.audit.log import AuditLog
-from inhouse.audit.record import Denial, Intent, Outcome, VerdictNote
+from inhouse.audit.record import Denial, Intent, Outcome, VerdictNote, cut
 from inhouse.domain import OutcomeKind, Principal, RequestId, Usage
-from inhouse.errors import AuditUnavailable, Code
+from inhouse.errors import Code
 from inhouse.telemetry import Clock
 from inhouse.upstream.dialects.shapes import Ask
 from inhouse.upstream.pool import Target
-
-log = logging.getLogger("inhouse.gateway")
 
 
 def new_request_id(now: float) -> RequestId:
@@ -34,6 +31,8 @@ class Entry:
 
     __slots__ = (
         "_clock",
+        "_end",
+        "_intent",
         "_log",
         "address",
         "ask",
@@ -44,7 +43,6 @@ class Entry:
         "engine_model",
         "first_byte_ms",
         "principal",
-        "promised",
         "request_id",
         "route",
         "rule",
@@ -70,7 +68,8 @@ class Entry:
         self.engine: str | None = None
         self.engine_model: str | None = None
         self.first_byte_ms: float | None = None
-        self.promised = False
+        self._intent: asyncio.Future[None] | None = None
+        self._end: asyncio.Future[None] | None = None
         self.closed = False
 
     async def intent(self, fingerprint: str, fingerprint_last: str) -> None:
@@ -78,8 +77,7 @@ class Entry:
         ask, principal = self.ask, self.principal
         assert ask is not None  # set by receive
         assert principal is not None  # set by authenticate
-        self.promised = True
-        await self._log.append(
+        self._intent = self._log.append(
             Intent(
                 request_id=self.request_id,
                 time=self.began,
@@ -89,7 +87,7 @@ class Entry:
                 dialect=ask.dialect.value,
                 operation=ask.operation.value,
                 route=self.route,
-                model=ask.model,
+                model=cut(ask.model),
                 stream=ask.stream,
                 bytes_in=self.bytes_in,
                 fingerprint=fingerprint,
@@ -99,6 +97,7 @@ class Entry:
                 max_tokens=ask.max_tokens,
             )
         )
+        await self._intent
 
     def answering(self, target: Target) -> None:
         """This engine's answer has begun."""
@@ -122,25 +121,35 @@ class Entry:
         self.closed = True
         record = (
             self._outcome(outcome, status, code, usage or Usage(), bytes_out, finish_reason)
-            if self.promised
+            if self._promised
             else self._denial(outcome, status, code)
         )
-        await self._log.append(record)
+        self._end = self._log.append(record)
+        await self._end
 
     def close_soon(self, outcome: OutcomeKind, bytes_out: int) -> None:
-        """How it ended, for a client that left: nobody waits, the writer sees to it."""
-        if self.closed:
+        """How it ended, for a client that left: nobody waits, the log sees to it."""
+        if self.closed and not _failed(self._end):
             return
         self.closed = True
-        record = (
+        self._log.keep(
             self._outcome(outcome, 0, None, Usage(), bytes_out, None)
-            if self.promised
+            if self._promised
             else self._denial(outcome, 0, None)
         )
-        try:
-            self._log.append(record).add_done_callback(_report)
-        except AuditUnavailable as error:
-            log.error("%s could not be closed in the audit log: %s", self.request_id, error)
+
+    def unrecorded(self, bytes_out: int) -> None:
+        """The log failed, and the client was told so. Where it holds an intent, this is how that
+        ended, as soon as it takes records again; what it refused before that, it counts."""
+        self.closed = True
+        if self._promised:
+            code = Code.AUDIT_UNAVAILABLE
+            self._log.keep(self._outcome(OutcomeKind.FAILED, 503, code, Usage(), bytes_out, None))
+
+    @property
+    def _promised(self) -> bool:
+        """Whether the log holds an intent, or will."""
+        return self._intent is not None and not _failed(self._intent)
 
     def duration_ms(self) -> float:
         return round((self._clock() - self.began) * 1000, 3)
@@ -185,14 +194,14 @@ class Entry:
             principal_name=principal.name if principal else None,
             dialect=ask.dialect.value if ask else None,
             operation=ask.operation.value if ask else None,
-            model=ask.model if ask else None,
+            model=cut(ask.model) if ask else None,
             bytes_in=self.bytes_in,
             verdicts=self.verdicts,
             duration_ms=self.duration_ms(),
         )
 
 
-def _report(future: "asyncio.Future[None]") -> None:
-    error = future.exception()
-    if error is not None:
-        log.error("an outcome could not be written to the audit log: %s", error)
+def _failed(written: "asyncio.Future[None] | None") -> bool:
+    if written is None or not written.done() or written.cancelled():
+        return False
+    return written.exception() is not None
