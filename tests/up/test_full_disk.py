@@ -2,7 +2,6 @@
 was recorded is lost, and service resumes by itself."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import Running, started
+from tests.conftest import Running, environment, started
+
+from inhouse.audit.read import records, rows
 
 VERIFY = [sys.executable, "-m", "inhouse", "audit", "verify"]
 FAKE = [sys.executable, "-m", "inhouse", "fake-engine", "--json"]
@@ -121,15 +122,19 @@ def test_a_disk_that_fills_up_while_an_answer_streams(small_disk: tuple[Running,
     assert b"[DONE]" not in rest
     assert b"audit_unavailable" in rest.rstrip().splitlines()[-1]
     filler.unlink()
-    audit = disk / "audit"
+    end = time.monotonic() + 10
+    while ask(running)[0] != 200:
+        assert time.monotonic() < end, "service did not resume"
+        time.sleep(0.2)
     copy = running.data.parent / "copy"
-    time.sleep(1.5)
-    subprocess.run(["cp", "-r", str(audit), str(copy)], check=True)
+    subprocess.run(["cp", "-r", str(disk / "audit"), str(copy)], check=True)
     verified = subprocess.run(
         [*VERIFY, "--directory", str(copy), "--key", str(running.data / "secrets" / "audit.key")],
         capture_output=True,
         text=True,
         check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("INHOUSE")},
+        env=environment(),
     )
-    assert "1 requests running, 0 findings" in verified.stdout
+    assert "0 requests running, 0 findings" in verified.stdout
+    ended = {row.request_id: row.code for row in rows(records(copy)) if row.outcome == "failed"}
+    assert list(ended.values()) == ["audit_unavailable"]
