@@ -49,14 +49,17 @@ def up(
     config: ConfigOption = None,
     data: DataOption = None,
     json: Annotated[
-        bool, typer.Option("--json", help="print one JSON line once everything answers")
+        bool, typer.Option("--json", help="print one JSON line once the engines were asked")
     ] = False,
+    first_key: Annotated[
+        bool, typer.Option(help="at the very first start, make a key and show it once")
+    ] = True,
 ) -> None:
     """Start the gateway and its engines, and serve until Ctrl-C."""
     from inhouse.config.load import load_config
     from inhouse.up import up as serve
 
-    serve(load_config(config, data), json_line=json)
+    serve(load_config(config, data), json_line=json, first_key=first_key)
 
 
 app.command("check")(check)

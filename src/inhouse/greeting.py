@@ -8,7 +8,7 @@ import socket
 import time
 
 from inhouse import __version__
-from inhouse.config.schema import Config
+from inhouse.config.schema import Config, Engine
 from inhouse.domain import Task
 
 QUESTION = "What is a load balancer?"
@@ -29,27 +29,41 @@ class Greeting:
         self._began = time.monotonic()
         self._url = ""
         self._admin_url = ""
-        self.key: str | None = None  # the first key, for the one moment in which it is shown
         self._say(f"Inhouse {__version__}, data in {config.data}")
 
     def listening(self, clients: socket.socket, admin: socket.socket) -> None:
         self._url, self._admin_url = _url(clients), _url(admin)
 
-    def engine(self, name: str, took_s: float) -> None:
+    def loading(self, engine: Engine) -> None:
+        assert engine.path is not None  # what is loaded is a file
+        size_mb = engine.path.stat().st_size / 1e6
+        self._say(f"  {engine.name} loading {size_mb:,.0f} MB ...")
+
+    def loaded(self, name: str, took_s: float) -> None:
         self._say(f"  {name} loaded in {took_s:.1f} s")
 
-    def ready(self) -> None:
-        key = self.key
+    def ready(self, key: str | None, missing: dict[str, str]) -> None:
+        """Everything that can answer does. `key` is the first key, for the one moment in which
+        it is shown; `missing` are the models that do not answer, and why."""
         if self._json:
             document = {
                 "url": self._url,
                 "admin_url": self._admin_url,
                 "models": list(self._config.models),
+                "missing": missing,
                 "key": key,
             }
             print(json.dumps(document), flush=True)
             return
-        self._say(f"Ready in {time.monotonic() - self._began:.1f} s.\n")
+        took_s = time.monotonic() - self._began
+        if missing:
+            names = ", ".join(missing)
+            self._say(f"Serving after {took_s:.1f} s, without {names}; what comes up is used:")
+            for reason in missing.values():
+                self._say(f"  {reason}")
+            self._say("")
+        else:
+            self._say(f"Ready in {took_s:.1f} s.\n")
         self._say(f"  Base URL   {self._url}/v1")
         self._say(f"  Models     {', '.join(self._config.models)}")
         self._say(f"  Operators  {self._admin_url}/readyz, {self._admin_url}/metrics")

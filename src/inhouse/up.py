@@ -1,6 +1,7 @@
 """`inhouse up`: all parts in one process tree, put together in the order in which they depend.
 
-    lock ► secrets ► audit log ► keys ► listeners ► engines ► probes ► ready ... ► the way back
+    lock ► secrets ► audit log ► keys ► listeners ► engines ► probes ► settled ► first key, greeting
+    ... ► running requests end ► the way back
 
 Everything that can be refused is refused before anything is started; what was started is stopped
 in the reverse order, whatever ends the run.
@@ -16,7 +17,8 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -56,84 +58,170 @@ log = logging.getLogger("inhouse")
 OPEN_FILES = 65_536
 ENGINE_START_S = 600.0  # a large model is read from a disk
 ENGINE_GRACE_S = 5.0
-READY_POLL_S = 0.05
+SETTLE_S = 10.0  # for running engines to answer their first probe; they may come later
+SETTLE_POLL_S = 0.02
 
 
-def up(config: Config, *, json_line: bool) -> None:
+def up(config: Config, *, json_line: bool, first_key: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. Raises UsageError where it cannot start."""
     configure_logging(config.settings.log.level, config.settings.log.format)
     _raise_open_files()
-    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with locked(config.data), contextlib.ExitStack() as sockets:
-        settings = config.settings
-        clients = sockets.enter_context(bind(settings.gateway.listen, "gateway.listen"))
-        admin = sockets.enter_context(bind(settings.admin.listen, "admin.listen"))
-        uvloop.run(_serve(config, clients, admin, Greeting(config, json_line=json_line)))
+        clients, admin = _bind_both(config, sockets)
+        greeting = Greeting(config, json_line=json_line)
+        uvloop.run(_serve(config, clients, admin, greeting, first_key=first_key))
 
 
 @contextlib.contextmanager
 def locked(data: Path) -> Iterator[None]:
     """One gateway per data directory, for as long as the context lasts."""
-    with (data / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise UsageError(
-                f"{data} is in use by another 'inhouse up' (process {holder}); "
-                "stop it, or choose another directory with --data"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"{data} cannot be the data directory: {error.strerror}; choose another with --data"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
         yield
+    except BlockingIOError as error:
+        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        raise UsageError(
+            f"{data} is in use by another 'inhouse up' (process {holder}); "
+            "stop it, or choose another directory with --data"
+        ) from error
+    finally:
+        os.close(file)
+
+
+def _bind_both(config: Config, sockets: contextlib.ExitStack) -> tuple[socket.socket, ...]:
+    """The sockets of clients and of operators. Where both are taken, both are named."""
+    bound, problems = [], []
+    for section in ("gateway", "admin"):
+        address = getattr(config.settings, section).listen
+        try:
+            bound.append(sockets.enter_context(bind(address, f"{section}.listen")))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\ninhouse: ".join(problems))
+    return tuple(bound)
+
+
+class Signals:
+    """SIGINT and SIGTERM: the first ends the start or the run, the second ends the process."""
+
+    def __init__(self, said: Callable[[], None]) -> None:
+        self.stop = asyncio.Event()
+        self._said = said
+        self._starting = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._asked)
+
+    def started(self) -> None:
+        """From now on the run ends by itself once `stop` is set."""
+        self._starting = None
+
+    def _asked(self) -> None:
+        if self.stop.is_set():
+            os._exit(130)  # asked twice: at once, and the engines follow their closed pipe
+        self._said()
+        self.stop.set()
+        if self._starting is not None:
+            self._starting.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What runs."""
+
+    config: Config
+    pool: Pool
+    operations: Operations
+    keys: KeyWatcher
+
+    async def settled(self, within_s: float = SETTLE_S) -> dict[str, str]:
+        """Wait until every engine answered its first probe or failed it, no longer than
+        `within_s`; the models that do not answer, and why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while not all(each.health.known for each in self.pool.every()):  # noqa: ASYNC110 - once a life, bounded
+                    await asyncio.sleep(SETTLE_POLL_S)
+        return {
+            name: "; ".join(f"{each.name}: {each.health.reason}" for each in targets)
+            for name, targets in self.pool.targets.items()
+            if not any(each.health.up for each in targets)
+        }
+
+    async def first_key(self) -> str | None:
+        """A key for whoever starts this for the first time; None where there was one ever.
+        Requests may use it at once."""
+
+        def made() -> str | None:
+            keys = Keys(self.config)
+            if keys.list():
+                return None
+            secret = keys.create("first key").token.secret.reveal()
+            self.keys.follow()
+            return secret
+
+        return await asyncio.to_thread(made)
 
 
 async def _serve(
-    config: Config, clients: socket.socket, admin: socket.socket, greeting: Greeting
+    config: Config,
+    clients: socket.socket,
+    admin: socket.socket,
+    greeting: Greeting,
+    *,
+    first_key: bool,
 ) -> None:
-    stop = _stop_on_signals()
-    async with running(config, clients, admin, greeting) as operations:
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is not looked at again
-        if await ready(operations, stop):
-            greeting.ready()
-        await stop.wait()
-        greeting.stopping()
+    signals = Signals(greeting.stopping)
+    try:
+        async with running(config, clients, admin, greeting) as platform:
+            gc.collect()
+            gc.freeze()  # what lives as long as the process is not looked at again
+            missing = await platform.settled()
+            signals.started()
+            greeting.ready(await platform.first_key() if first_key else None, missing)
+            await signals.stop.wait()
+    except asyncio.CancelledError:
+        if not signals.stop.is_set():
+            raise
 
 
 @contextlib.asynccontextmanager
 async def running(
     config: Config, clients: socket.socket, admin: socket.socket, greeting: Greeting
-) -> AsyncIterator[Operations]:
+) -> AsyncIterator[Platform]:
     """Everything started, in order; and stopped, in the reverse order, on leaving."""
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
         audit = await stack.enter_async_context(_audit(config))
-        greeting.key = await asyncio.to_thread(_first_key, config)
         keys = await stack.enter_async_context(_keys(config))
-        gateway, operations = _put_together(config, metrics, audit, keys)
-        await stack.enter_async_context(_listening(config, clients, admin, gateway, operations))
+        gateway, operations = _put_together(config, metrics, audit, keys.ring)
+        front = await stack.enter_async_context(
+            _listening(config, clients, admin, gateway, operations)
+        )
         greeting.listening(clients, admin)
         await stack.enter_async_context(_engines(config, gateway.pool, greeting))
         await stack.enter_async_context(_probes(config, gateway, metrics))
-        yield operations
+        stack.push_async_callback(_drain, config, front, operations)
+        yield Platform(config, gateway.pool, operations, keys)
 
 
-def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def asked() -> None:
-        if stop.is_set():
-            os._exit(130)  # asked twice: at once, and the engines follow their closed pipe
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
-    return stop
+async def _drain(config: Config, front: Listener, operations: Operations) -> None:
+    """Take nothing new, and let what runs end while its engines are still there."""
+    operations.stopping = True
+    limit_s = config.settings.gateway.shutdown_timeout_s
+    cut = await front.stop(limit_s)
+    if cut:
+        log.warning("%d requests were cut off after %g s", cut, limit_s)
 
 
 def _raise_open_files() -> None:
@@ -163,11 +251,11 @@ async def _audit(config: Config) -> AsyncIterator[AuditLog]:
 
 
 @contextlib.asynccontextmanager
-async def _keys(config: Config) -> AsyncIterator[KeyRing]:
+async def _keys(config: Config) -> AsyncIterator[KeyWatcher]:
     watcher = KeyWatcher(config)
     watcher.start()
     try:
-        yield watcher.ring
+        yield watcher
     finally:
         await asyncio.to_thread(watcher.stop)
 
@@ -203,7 +291,7 @@ async def _listening(
     admin: socket.socket,
     gateway: Gateway,
     operations: Operations,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Listener]:
     section = config.settings.gateway
 
     def malformed(connection: Connection, error: Malformed) -> bytes:
@@ -229,11 +317,9 @@ async def _listening(
     await front.start()
     await back.start()
     try:
-        yield
+        yield front
     finally:
-        cut = await front.stop(section.shutdown_timeout_s)
-        if cut:
-            log.warning("%d requests were cut off after %g s", cut, section.shutdown_timeout_s)
+        await front.stop(0)
         await back.stop(0)
 
 
@@ -255,11 +341,12 @@ async def _engines(config: Config, pool: Pool, greeting: Greeting) -> AsyncItera
 
 async def _start(process: EngineProcess, target: Target, greeting: Greeting) -> None:
     began = time.monotonic()
+    greeting.loading(target.engine)
     try:
         target.attach(await process.start(ENGINE_START_S), process.api_key)
     except EngineError as error:
         raise UsageError(str(error)) from error
-    greeting.engine(target.name, time.monotonic() - began)
+    greeting.loaded(target.name, time.monotonic() - began)
     process.watch(
         target.detach,
         lambda url: target.attach(url, process.api_key),
@@ -280,21 +367,3 @@ async def _probes(config: Config, gateway: Gateway, metrics: Metrics) -> AsyncIt
     finally:
         await prober.stop()
         gateway.pool.close()
-
-
-async def ready(operations: Operations, stop: asyncio.Event) -> bool:
-    """Wait until every model answers, or the run is ended before that."""
-    while not operations.ready():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), READY_POLL_S)
-        if stop.is_set():
-            return False
-    return True
-
-
-def _first_key(config: Config) -> str | None:
-    """A key for whoever starts this for the first time; None where there was one ever."""
-    keys = Keys(config)
-    if keys.list():
-        return None
-    return keys.create("first key").token.secret.reveal()

@@ -17,7 +17,7 @@ from inhouse.config.load import load_config
 from inhouse.config.schema import Config
 from inhouse.gateway.listener import bind
 from inhouse.greeting import Greeting
-from inhouse.up import ready, running
+from inhouse.up import running
 from inhouse.upstream.fake_engine import FakeEngine
 
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -101,14 +101,15 @@ async def gateway(
     config.data.mkdir(exist_ok=True)
     with bind("127.0.0.1:0", "gateway") as clients, bind("127.0.0.1:0", "admin") as admin:
         greeting = Greeting(config, json_line=True)
-        async with running(config, clients, admin, greeting) as operations:
+        async with running(config, clients, admin, greeting) as platform:
             if wait:
-                await asyncio.wait_for(ready(operations, asyncio.Event()), 10)
-            assert greeting.key is not None
+                assert await platform.settled() == {}
+            key = await platform.first_key()
+            assert key is not None
             urls = [f"http://127.0.0.1:{each.getsockname()[1]}" for each in (clients, admin)]
-            headers = {"authorization": f"Bearer {greeting.key}"}
+            headers = {"authorization": f"Bearer {key}"}
             async with (
                 httpx.AsyncClient(base_url=urls[0], headers=headers, timeout=20) as client,
                 httpx.AsyncClient(base_url=urls[1], timeout=20) as operator,
             ):
-                yield Talk(client, operator, config, greeting.key)
+                yield Talk(client, operator, config, key)

@@ -28,6 +28,7 @@ from inhouse.telemetry import Clock
 log = logging.getLogger("inhouse.audit")
 
 MAX_PENDING = 10_000
+GATHER_S = 0.001  # commits begin at most this often, so that under load many records share one
 RETRY_S = 1.0  # after a failure, how often the disk is tried
 STUCK_S = 5.0  # a disk that has not answered for so long takes no new requests
 
@@ -130,7 +131,11 @@ class AuditLog:
             if not self._pending and self._failure is None:
                 self._chain.idle()
             else:
+                began = time.monotonic()
                 self._commit(self._take())
+                left = began + GATHER_S - time.monotonic()
+                if left > 0:
+                    time.sleep(left)
             if self._stop.is_set() and (self._failure is not None or not self._pending):
                 return
 

@@ -38,6 +38,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=_environment(),
+                start_new_session=True,  # a signal to our group is ours to act on
             )
         except OSError as error:
             raise EngineError(f"{sys.executable} cannot be started: {error.strerror}") from error

@@ -1,7 +1,8 @@
 """The admin listener's first pages: is the process alive, does a model answer, the metrics.
 
 /healthz   200 while the process serves at all
-/readyz    200 once every model has an engine that answered a real request, else 503
+/readyz    200 while every model has an engine that answers real requests, and the log takes
+           records; 503 with the reasons otherwise, and while the gateway stops
 /metrics   Prometheus' text format
 """
 
@@ -34,6 +35,7 @@ class Operations:
         self._metrics = metrics
         self._clock = clock
         self._date = date
+        self.stopping = False  # nothing new is taken
 
     def malformed(self) -> None:
         """Bytes came that were no request."""
@@ -64,10 +66,6 @@ class Operations:
                 return 200, METRICS_TYPE, self._metrics.exposition()
         return 404, JSON, _said("there is /healthz, /readyz and /metrics")
 
-    def ready(self) -> bool:
-        """Whether every model has an engine that answers, and the log takes records."""
-        return self._readiness()[0] == 200
-
     def _readiness(self) -> tuple[int, bytes, bytes]:
         models = {
             name: [
@@ -87,9 +85,9 @@ class Operations:
             if any(t.health.up for t in targets)
         ]
         audit = self._audit_state()
-        ready = len(answering) == len(models) and audit == "writable"
+        ready = len(answering) == len(models) and audit == "writable" and not self.stopping
         body = {
-            "status": "ready" if ready else "not ready",
+            "status": "stopping" if self.stopping else "ready" if ready else "not ready",
             "answering": answering,
             "audit": audit,
             "models": models,

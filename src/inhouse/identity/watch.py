@@ -45,7 +45,7 @@ class KeyWatcher:
     def start(self) -> None:
         """Read the keys once, then follow. Raises UsageError where the store cannot be read."""
         try:
-            self._follow()
+            self.follow()
         except SQLAlchemyError as error:
             raise UsageError(f"the keys cannot be read: {error}") from error
         self._thread.start()
@@ -58,7 +58,7 @@ class KeyWatcher:
 
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_s):
-            self._guarded(self._follow)
+            self._guarded(self.follow)
             if time.time() - self._noted > USE_EVERY_S:
                 self._guarded(self._note_use)
 
@@ -74,7 +74,8 @@ class KeyWatcher:
                 log.warning("the store is back; keys are current")
             self._away = False
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Hold the keys that the store has now. Raises SQLAlchemyError where it is away."""
         revision = store.revision_of(self._database)
         if revision != self._revision:
             self.ring.replace(store.all_keys(self._database))

@@ -30,6 +30,11 @@ class Health:
     def up(self) -> bool:
         return self.state is State.UP
 
+    @property
+    def known(self) -> bool:
+        """Whether it was asked since it started."""
+        return self.state is not State.UNKNOWN
+
     def answered(self) -> bool:
         """It answered. True where that changed its state."""
         if self.state is State.UP:

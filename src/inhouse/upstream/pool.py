@@ -1,5 +1,6 @@
 """The engines behind each model name, and which of them takes the next request."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 
@@ -21,6 +22,7 @@ class Target:
         self.model = engine.model  # its name there; a llama.cpp server tells us its own
         self.outstanding = 0  # requests that it was given and has not ended
         self.last_answer = 0.0  # monotonic; a recent real answer saves a probe
+        self.moved = asyncio.Event()  # it has another address: to be asked at once
         self._upstream = upstream
         self._client: EngineClient | None = None
         self._head = b""
@@ -43,6 +45,7 @@ class Target:
         self._head = (
             f"host: {self._client.authority}\r\ncontent-type: application/json\r\n{credential}"
         ).encode()
+        self.moved.set()
 
     def detach(self, reason: str) -> None:
         """The engine is gone."""

@@ -1,6 +1,7 @@
 """Knows whether each model answers: by asking it for one token, and by the requests it serves."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -111,11 +112,13 @@ class Prober:
         while True:
             if not self._proven(target):
                 await self._once(target, task)
-            await asyncio.sleep(
-                self._upstream.probe_interval_s
-                if target.health.up
-                else min(FIRST_PROBES_S, self._upstream.probe_interval_s)
-            )
+            target.moved.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(target.moved.wait(), self._pause_s(target))
+
+    def _pause_s(self, target: Target) -> float:
+        interval_s = self._upstream.probe_interval_s
+        return interval_s if target.health.up else min(FIRST_PROBES_S, interval_s)
 
     def _proven(self, target: Target) -> bool:
         """A real answer since the last probe says as much as a probe, and costs nothing."""
