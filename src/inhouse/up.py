@@ -306,6 +306,7 @@ async def _listening(
         malformed,
         head_timeout_s=section.head_timeout_s,
         body_timeout_s=section.body_timeout_s,
+        body_bytes_per_s=section.body_bytes_per_s,
         idle_timeout_s=section.idle_timeout_s,
         request_timeout_s=section.request_timeout_s,
         write_timeout_s=section.write_timeout_s,
@@ -356,11 +357,18 @@ async def _start(process: EngineProcess, target: Target, greeting: Greeting) -> 
 @contextlib.asynccontextmanager
 async def _probes(config: Config, gateway: Gateway, metrics: Metrics) -> AsyncIterator[None]:
     def changed(target: Target) -> None:
-        metrics.engine_up.labels(target.name).set(target.health.up)
+        health = target.health
+        metrics.engine_up.labels(target.name).set(health.up)
+        level = logging.INFO if health.up else logging.WARNING
+        why = f": {health.reason}" if health.reason else ""
+        log.log(level, "engine %s is %s%s", target.name, health.state.value, why)
         for queue in gateway.queues.values():
             queue.wake()
 
-    prober = Prober(gateway.pool, config.settings.upstream, changed)
+    for target in gateway.pool.every():
+        metrics.engine_up.labels(target.name).set(0)
+        target.changed = changed
+    prober = Prober(gateway.pool, config.settings.upstream)
     prober.start()
     try:
         yield

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inhouse.gateway.http1 import ChunkedBody, Head, Malformed, check_partial, parse_head
+from inhouse.gateway.http1 import ChunkedBody, Head, HeadReader, Malformed, parse_head
 
 LINE = b"POST /v1/chat/completions HTTP/1.1\r\n"
 HOST = b"Host: localhost:8080\r\n"
@@ -195,15 +195,51 @@ def test_too_many_and_too_long() -> None:
     ],
 )
 def test_a_hopeless_beginning_is_refused_early(data: bytes, status: int) -> None:
-    with pytest.raises(Malformed) as refused:
-        check_partial(data)
-    assert refused.value.status == status
+    for step in (1, 7, len(data)):
+        with pytest.raises(Malformed) as refused:
+            feed_by(step, data)
+        assert refused.value.status == status
 
 
-def test_a_hopeful_beginning_is_waited_for() -> None:
-    whole = head(b"Content-Length: 5")
-    for end in range(len(whole)):
-        check_partial(whole[:end])
+def feed_by(step: int, data: bytes) -> None:
+    reader = HeadReader()
+    for at in range(0, len(data), step):
+        assert reader.feed(data[at : at + step]) is None
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 1000])
+def test_a_head_is_read_alike_however_it_is_cut(step: int) -> None:
+    whole = b"\r\n" + head(b"Content-Length: 5") + b"\r\n"
+    wire = whole + b"hello"
+    for end in range(len(whole), len(wire) + 1):
+        reader, found = HeadReader(), None
+        for at in range(0, end, step):
+            assert found is None or at >= len(whole)
+            found = found or reader.feed(wire[at : min(end, at + step)])
+        assert found is not None
+        assert found[0].length == 5
+        assert wire[len(whole) :].startswith(found[1])
+        assert not reader.begun
+
+
+def test_repeated_list_fields_are_one_list() -> None:
+    parsed = parse_head(head(b"Connection: keep-alive", b"Connection: TE, close", b"X-A: 1"))
+    assert parsed.fields[b"connection"] == b"keep-alive, TE, close"
+    assert not parsed.keep_alive
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "path"),
+    [
+        (b"http://a", b"a", b"/"),
+        (b"HTTP://A/x", b"a", b"/x"),
+        (b"http://a:80/", b"a", b"/"),
+        (b"https://a/", b"a:443", b"/"),
+    ],
+)
+def test_absolute_targets(target: bytes, host: bytes, path: bytes) -> None:
+    line = b"GET " + target + b" HTTP/1.1\r\n"
+    assert parse_head(head(first=line, host=b"Host: " + host + b"\r\n")).path == path
 
 
 @given(st.binary(max_size=300))

@@ -44,6 +44,12 @@ class GatewaySection:
     )
     head_timeout_s: float = key(10.0, "for the request line and headers", least=0.1, most=300)
     body_timeout_s: float = key(60.0, "for the body to arrive", least=0.1, most=3600)
+    body_bytes_per_s: int = key(
+        1024,
+        "slowest rate at which a body may arrive, after its first seconds; 0 for any",
+        least=0,
+        most=1_000_000_000,
+    )
     idle_timeout_s: float = key(75.0, "for a kept connection with no request", least=1, most=3600)
     request_timeout_s: float = key(
         600.0, "for a whole request, queue and answer included", least=1, most=86_400

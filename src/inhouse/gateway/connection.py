@@ -2,10 +2,13 @@
 
     HEAD ──whole head──► BODY ──whole body──► ANSWER ──answer out──► HEAD ...
       │                    │                     │
-      └── malformed ───────┴──► LINGER ──────────┘ (answer refused or cut) ──► closed
+      └── malformed ───────┴──► LINGER ◄─────────┘ (answer refused, cut, or the last one) ──► closed
 
-No timer per request: every connection has one `deadline`, and the listener sweeps them all.
-A client that closes ends its request's task at once.
+A body is held unread, up to `HELD_BYTES`, until somebody who may send one asks for it. While an
+answer is made the client is still listened to, so that its going away is noticed.
+
+No timer per request: the listener sweeps all connections, and each knows what it waits for.
+A client that closes, or says that it will send no more, is gone: its request's task ends at once.
 """
 
 import asyncio
@@ -13,12 +16,13 @@ import enum
 from collections.abc import Awaitable, Callable
 
 from inhouse.gateway.exchange import ClientGone, Exchange
-from inhouse.gateway.http1 import ChunkedBody, Head, Malformed, check_partial, parse_head
+from inhouse.gateway.http1 import ChunkedBody, Head, HeadReader, Malformed
 
 HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and of a next request
 LINGER_S = 2.0  # for a client to read our last words before the connection goes
 WRITE_HIGH_BYTES = 65_536  # beyond this much unread by the client, the engine is read no further
 WRITE_LOW_BYTES = 16_384
+BODY_GRACE_S = 5.0  # before a body's rate is looked at
 
 
 class State(enum.Enum):
@@ -38,6 +42,7 @@ class Listening:
         *,
         head_timeout_s: float = 10.0,
         body_timeout_s: float = 60.0,
+        body_bytes_per_s: int = 1024,
         idle_timeout_s: float = 75.0,
         request_timeout_s: float = 600.0,
         write_timeout_s: float = 60.0,
@@ -47,6 +52,7 @@ class Listening:
         self.malformed = malformed
         self.head_timeout_s = head_timeout_s
         self.body_timeout_s = body_timeout_s
+        self.body_bytes_per_s = body_bytes_per_s
         self.idle_timeout_s = idle_timeout_s
         self.request_timeout_s = request_timeout_s
         self.write_timeout_s = write_timeout_s
@@ -60,13 +66,18 @@ class Connection(asyncio.Protocol):
     """The protocol of one client connection."""
 
     __slots__ = (
+        "_ahead",
         "_body",
-        "_buffer",
         "_chunked",
+        "_heads",
         "_kept",
         "_left",
+        "_overrun",
+        "_progress_at",
         "_shared",
+        "_since",
         "_task",
+        "_unsent",
         "_wanted",
         "_writable",
         "deadline",
@@ -74,7 +85,6 @@ class Connection(asyncio.Protocol):
         "peer",
         "state",
         "transport",
-        "write_deadline",
     )
 
     def __init__(self, shared: Listening) -> None:
@@ -84,15 +94,19 @@ class Connection(asyncio.Protocol):
         self.peer = ""
         self.exchange: Exchange | None = None
         self.deadline = 0.0
-        self.write_deadline = 0.0
-        self._buffer = b""
+        self._heads = HeadReader()
         self._task: asyncio.Task[None] | None = None
+        self._ahead = b""  # came before its time: of a body not asked for, or of a next request
+        self._overrun = False  # more of a next request came than is held: it is not answered
         self._chunked: ChunkedBody | None = None
         self._body: list[bytes] = []
         self._kept = 0  # bytes of the body that came so far
         self._left = 0  # bytes of a counted body still to come
         self._wanted = -1  # -1: nobody asked for the body yet; else the most that may come
+        self._since = 0.0  # when the request began
         self._writable: asyncio.Future[None] | None = None
+        self._unsent = 0  # bytes that the client had not taken at the last sweep
+        self._progress_at = 0.0  # when it last took some
 
     # What the transport says
 
@@ -109,14 +123,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            if self.state is State.BODY:
+            if self.state is State.HEAD:
+                self._take_head(data)
+            elif self.state is State.BODY:
                 self._take_body(data)
-            elif self.state is not State.LINGER:
-                self._buffer = self._buffer + data if self._buffer else data
-                if self.state is State.HEAD:
-                    self._take_head()
-                elif len(self._buffer) > HELD_BYTES:
-                    self.transport.pause_reading()
+            elif self.state is State.ANSWER:
+                self._take_ahead(data)
         except Malformed as malformed:
             self._refuse(malformed)
 
@@ -125,7 +137,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._shared.connections.discard(self)
-        self._resume_writer()
+        self._wake_writer()
         exchange, task = self.exchange, self._task
         if exchange is not None and task is not None:
             exchange.gone = True
@@ -134,43 +146,41 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = self._shared.loop.create_future()
-        self.write_deadline = self._shared.loop.time() + self._shared.write_timeout_s
 
     def resume_writing(self) -> None:
-        self._resume_writer()
+        self._wake_writer()
+        if self.state is State.HEAD and self._ahead:
+            self._go_on()
 
     # Reading
 
-    def _take_head(self) -> None:
-        data = self._buffer
-        if data[:2] == b"\r\n":
-            data = data[2:]  # RFC 9112 2.2: one empty line before a request is passed over
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            check_partial(data)
+    def _take_head(self, data: bytes) -> None:
+        begun = self._heads.begun
+        found = self._heads.feed(data)
+        if found is None:
+            if not begun:
+                self.deadline = self._shared.loop.time() + self._shared.head_timeout_s
             return
-        if end > 32_768:
-            check_partial(data[: end + 2])
-        head = parse_head(data[: end + 2])
-        self._buffer = b""
+        head, rest = found
         self._begin(head)
-        rest = data[end + 4 :]
         if rest:
             self.data_received(rest)
 
     def _begin(self, head: Head) -> None:
-        now = self._shared.loop.time()
-        self._body = []
-        self._kept = 0
+        shared = self._shared
+        now = self._since = shared.loop.time()
         self._wanted = -1
+        self._kept = 0
         self._left = head.length
         self._chunked = ChunkedBody() if head.length < 0 else None
-        self.state = State.BODY if head.length else State.ANSWER
-        self.deadline = now + (
-            self._shared.body_timeout_s if head.length else self._shared.request_timeout_s
-        )
+        if head.length:
+            self.state = State.BODY
+            self.deadline = now + shared.body_timeout_s
+        else:
+            self.state = State.ANSWER
+            self.deadline = now + shared.request_timeout_s
         self.exchange = Exchange(self, head, now)
-        self._task = self._shared.loop.create_task(self._run(self.exchange))
+        self._task = shared.loop.create_task(self._run(self.exchange))
 
     async def _run(self, exchange: Exchange) -> None:
         try:
@@ -183,37 +193,52 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
 
     def _take_body(self, data: bytes) -> None:
+        if self._wanted < 0:
+            self._ahead = self._ahead + data if self._ahead else data
+            if len(self._ahead) > HELD_BYTES:
+                self.transport.pause_reading()
+            return
         if self._chunked is not None:
             piece = self._chunked.feed(data)
-            done, excess = self._chunked.done, self._chunked.excess if self._chunked.done else b""
+            done = self._chunked.done
+            excess = self._chunked.excess if done else b""
         else:
             piece, excess = data[: self._left], data[self._left :]
             self._left -= len(piece)
             done = self._left == 0
         self._kept += len(piece)
-        self._keep(piece)
-        if done:
-            self.state = State.ANSWER
-            self.deadline = self._shared.loop.time() + self._shared.request_timeout_s
-            self._buffer = excess
-        if self.exchange is not None:
-            self.exchange.wake()
-
-    def _keep(self, piece: bytes) -> None:
-        if self._wanted < 0:
-            self._body.append(piece)
-            if self._kept > HELD_BYTES:
-                self.transport.pause_reading()
-        elif self._kept <= self._wanted:
+        if self._kept <= self._wanted:
             self._body.append(piece)
         else:
             self._body.clear()
+        if done:
+            self.state = State.ANSWER
+            self.deadline = self._since + self._shared.request_timeout_s
+            if excess:
+                self._take_ahead(excess)
+        if self.exchange is not None:
+            self.exchange.wake()
+
+    def _take_ahead(self, data: bytes) -> None:
+        """Hold the beginning of a next request. Reading goes on, or nobody would see the client
+        go; what is too much is let fall, and the connection ends with this answer."""
+        self._ahead = self._ahead + data if self._ahead else data
+        if len(self._ahead) > HELD_BYTES:
+            self._overrun = True
+            self._ahead = b""
 
     def want_body(self, most_bytes: int) -> None:
+        """Somebody who may send a body of at most `most_bytes` sends one."""
         self._wanted = most_bytes
-        if self._kept > most_bytes:
-            self._body.clear()
-        self.transport.resume_reading()
+        ahead, self._ahead = self._ahead, b""
+        if not ahead:
+            return
+        if len(ahead) > HELD_BYTES:
+            self.transport.resume_reading()
+        try:
+            self._take_body(ahead)
+        except Malformed as malformed:
+            self._refuse(malformed)
 
     def taken_body(self) -> bytes:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -229,8 +254,22 @@ class Connection(asyncio.Protocol):
         return self.state is State.BODY
 
     @property
-    def request_whole(self) -> bool:
-        return self.state is State.ANSWER
+    def body_begun(self) -> bool:
+        return bool(self._kept or self._ahead)
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether a next request can be read behind this one's answer."""
+        return self._request_whole and not self._overrun and not self._shared.stopping
+
+    @property
+    def _request_whole(self) -> bool:
+        return self.state is State.ANSWER or (
+            self.state is State.BODY
+            and self._chunked is None
+            and self._wanted < 0
+            and len(self._ahead) >= self._left
+        )
 
     # Writing
 
@@ -239,7 +278,7 @@ class Connection(asyncio.Protocol):
 
     async def drained(self) -> None:
         if self._writable is not None:
-            await self._writable
+            await asyncio.shield(self._writable)
         if self.transport.is_closing():
             raise ClientGone
 
@@ -247,31 +286,37 @@ class Connection(asyncio.Protocol):
     def paused(self) -> bool:
         return self._writable is not None
 
-    def _resume_writer(self) -> None:
+    @property
+    def busy(self) -> bool:
+        """A request is answered, or its answer is not all out."""
+        return self.exchange is not None or self.transport.get_write_buffer_size() > 0
+
+    def _wake_writer(self) -> None:
         waiter, self._writable = self._writable, None
-        self.write_deadline = 0.0
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def ended(self, *, keep: bool) -> None:
         """The exchange is over: wait for the next one, or let the client read and go."""
+        whole = self.can_keep
         self.exchange = None
         if self.transport.is_closing():
             return
-        if not keep or self.state is not State.ANSWER or self._shared.stopping:
+        if not keep or not whole:
             self._linger()
             return
+        if self.state is State.BODY:  # it came whole, and nobody wanted it
+            self._ahead = self._ahead[self._left :]
+            self.transport.resume_reading()
         self.state = State.HEAD
-        self.deadline = self._shared.loop.time() + (
-            self._shared.head_timeout_s if self._buffer else self._shared.idle_timeout_s
-        )
-        self.transport.resume_reading()
-        if self._buffer:
-            self._shared.loop.call_soon(self._next)
+        self.deadline = self._shared.loop.time() + self._shared.idle_timeout_s
+        if self._ahead:
+            self._shared.loop.call_soon(self._go_on)
 
-    def _next(self) -> None:
-        if self.state is State.HEAD and not self.transport.is_closing():
-            data, self._buffer = self._buffer, b""
+    def _go_on(self) -> None:
+        """Read on with what came ahead; not before the client took most of the last answer."""
+        if self.state is State.HEAD and not self.paused and not self.transport.is_closing():
+            data, self._ahead = self._ahead, b""
             self.data_received(data)
 
     def _refuse(self, malformed: Malformed) -> None:
@@ -286,28 +331,44 @@ class Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         self.state = State.LINGER
-        self._buffer = b""
-        self.deadline = self._shared.loop.time() + LINGER_S
+        self._ahead = b""
+        self.deadline = 0.0  # set once all is out
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.transport.resume_reading()
 
     # Deadlines, told by the listener's sweep
 
-    def expire(self, now: float) -> None:
-        if self.write_deadline and now > self.write_deadline:
-            self.transport.abort()
-        elif now > self.deadline:
-            self._expire_state()
+    def sweep(self, now: float) -> None:
+        """End what takes too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent:
+            if not self._unsent or unsent < self._unsent:
+                self._progress_at = now
+            elif now - self._progress_at > self._shared.write_timeout_s:
+                self.transport.abort()
+                return
+        self._unsent = unsent
+        if self.state is State.LINGER and self.exchange is None and not self.deadline:
+            if not unsent:
+                self.deadline = now + LINGER_S
+        elif now > self.deadline or self._body_crawls(now):
+            self._expire()
 
-    def _expire_state(self) -> None:
+    def _body_crawls(self, now: float) -> bool:
+        if self.state is not State.BODY or self._wanted < 0:
+            return False
+        due_s = now - self._since - BODY_GRACE_S
+        return due_s > 0 and self._kept < due_s * self._shared.body_bytes_per_s
+
+    def _expire(self) -> None:
         if self.exchange is not None and self._task is not None:
-            self.deadline = float("inf")
-            self.exchange.late = True
+            self.deadline = self._shared.loop.time() + self._shared.request_timeout_s
+            late, self.exchange.late = self.exchange.late, True
             self.exchange.wake()
-            if self.state is State.ANSWER:
+            if self.state is State.ANSWER or late:
                 self._task.cancel()
-        elif self.state is State.HEAD and self._buffer:
+        elif self.state is State.HEAD and self._heads.begun:
             self._refuse(Malformed(408, "the request's headers did not arrive in time"))
         else:
             self.transport.abort() if self.state is State.LINGER else self.transport.close()

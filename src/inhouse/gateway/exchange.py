@@ -31,6 +31,7 @@ class Exchange:
 
     __slots__ = (
         "_connection",
+        "_keep",
         "_waiter",
         "began",
         "bytes_out",
@@ -46,6 +47,7 @@ class Exchange:
     def __init__(self, connection: "Connection", head: Head, began: float) -> None:
         self._connection = connection
         self._waiter: asyncio.Future[None] | None = None
+        self._keep = False
         self.head = head
         self.began = began  # loop time, seconds
         self.request_id = ""
@@ -75,7 +77,7 @@ class Exchange:
         if self.head.length > most_bytes:
             raise BodyTooLarge
         if connection.awaits_body:
-            if self.head.expects_continue and not connection.body_bytes:
+            if self.head.expects_continue and not connection.body_begun:
                 connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             connection.want_body(most_bytes)
             await self._arrival(most_bytes)
@@ -103,9 +105,10 @@ class Exchange:
 
     def start(self, status: int, fields: bytes) -> None:
         """Begin a streamed answer. `fields` are whole header lines."""
-        framing = (
-            b"transfer-encoding: chunked\r\n" if self.head.chunkable else b"connection: close\r\n"
-        )
+        framing = b"transfer-encoding: chunked\r\n" if self.head.chunkable else b""
+        self._keep = self.head.keep_alive and self._connection.can_keep
+        if not self._keep:
+            framing += b"connection: close\r\n"
         self.started = True
         self._connection.write(
             b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, REASONS.get(status, b"-"), fields, framing)
@@ -130,13 +133,13 @@ class Exchange:
         self.bytes_out += len(data)
         if self.head.chunkable:
             data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        self._finish(data, keep=self.head.keep_alive)
+        self._finish(data, keep=self._keep)
 
     def respond(self, status: int, fields: bytes, body: bytes) -> None:
         """Send a whole answer."""
         self.started = True
         self.bytes_out += len(body)
-        keep = self.head.keep_alive and self._connection.request_whole
+        keep = self.head.keep_alive and self._connection.can_keep
         head = b"HTTP/1.1 %d %s\r\n%s%scontent-length: %d\r\n\r\n" % (
             status,
             REASONS.get(status, b"-"),

@@ -10,9 +10,12 @@ from types import TracebackType
 
 import msgspec
 
-from inhouse.config.schema import Model, UpstreamSection
+from inhouse.config.schema import Model
 from inhouse.errors import Code, EngineError, Refusal
 from inhouse.gateway.choose import RETRY_AFTER_S, choose
+from inhouse.gateway.exchange import Exchange
+from inhouse.gateway.relay import Relay
+from inhouse.gateway.screen import AnswerGate
 from inhouse.telemetry import Clock
 from inhouse.upstream.client import EngineBroke, EngineConnection, EngineUnreachable
 from inhouse.upstream.dialects.shapes import Ask, Reader
@@ -29,46 +32,44 @@ MAX_COMPLAINT_CHARS = 500
 class Answer:
     """One engine's answer, being read. A context: on leaving it the engine is let go."""
 
-    __slots__ = ("_connection", "_first", "_stall_s", "reader", "target")
+    __slots__ = ("_connection", "_first", "reader", "target")
 
-    def __init__(
-        self, target: Target, connection: EngineConnection, reader: Reader, stall_s: float
-    ) -> None:
+    def __init__(self, target: Target, connection: EngineConnection, reader: Reader) -> None:
         self.target = target
         self.reader = reader
         self._connection = connection
-        self._stall_s = stall_s
         self._first = b""
+
+    @property
+    def whole(self) -> bool:
+        """It goes out in one piece."""
+        return self.reader.content_type == b"application/json"
 
     async def begin(self, most_bytes: int) -> None:
         """Read until there is something to send: the first events, or the whole answer."""
-        if self.reader.content_type == b"application/json":
-            await self._whole(most_bytes)
+        if self.whole:
+            await self._read_whole(most_bytes)
         else:
-            self._first = await self._released()
+            await self._read_first()
 
-    async def next(self) -> bytes:
-        """What may go out now; b"" once the answer is complete and only its ending is left."""
-        first, self._first = self._first, b""
-        if first or self.reader.complete:
-            return first
-        return await self._released()
+    async def relay(self, exchange: Exchange, gate: AnswerGate, head: bytes) -> None:
+        """Pass a stream on until only its ending is left. Raises as `Relay.run` does."""
+        relay = Relay(self.target, self._connection, self.reader, exchange, gate, head)
+        await relay.run(self._first)
 
-    async def _released(self) -> bytes:
+    async def _read_first(self) -> None:
         reader, connection = self.reader, self._connection
-        while True:
-            data = await connection.read(self._stall_s)
-            out = reader.feed(data) if data else reader.finish()
+        while not (self._first or reader.complete):
+            data = await connection.read()
+            self._first = reader.feed(data) if data else reader.finish()
             if reader.fault is not None:
                 raise EngineBroke(f"{self.target.name} {reader.fault}")
-            if out or reader.complete:
-                return out
-            if not data:
+            if not data and not reader.complete:
                 raise EngineBroke(f"{self.target.name} ended its answer without finishing it")
 
-    async def _whole(self, most_bytes: int) -> None:
+    async def _read_whole(self, most_bytes: int) -> None:
         reader, size = self.reader, 0
-        while data := await self._connection.read(self._stall_s):
+        while data := await self._connection.read():
             size += len(data)
             if size > most_bytes:
                 raise EngineBroke(f"{self.target.name} answered with more than {most_bytes} bytes")
@@ -103,7 +104,6 @@ async def forward(
     targets: Sequence[Target],
     *,
     request_id: str,
-    upstream: UpstreamSection,
     max_answer_bytes: int,
     clock: Clock,
     failed_over: Callable[[Target], None],
@@ -111,21 +111,26 @@ async def forward(
     """An answer that has begun, from the first engine that gave one. Raises Refusal."""
     tried: list[Target] = []
     last: EngineError | None = None
+    not_spoken: Refusal | None = None
     while True:
         try:
             target = choose(targets, tried, model.name)
         except Refusal as refusal:
-            raise _refusal(model, last) if last else refusal from last
+            raise not_spoken or (_refusal(model, last) if last else refusal) from last
         tried.append(target)
         if last is not None:
             failed_over(target)
         try:
-            return await _attempt(ask, model, target, request_id, upstream, max_answer_bytes, clock)
+            return await _attempt(ask, model, target, request_id, max_answer_bytes, clock)
+        except Refusal as refusal:
+            if refusal.code is not Code.NOT_SPOKEN:
+                raise
+            not_spoken = refusal  # by this kind of engine: another may
         except EngineError as error:
             last = error
             log.warning("%s: %s", request_id, error)
             if isinstance(error, EngineUnreachable):
-                target.health.failed(str(error))
+                target.failed(str(error))
 
 
 async def _attempt(
@@ -133,7 +138,6 @@ async def _attempt(
     model: Model,
     target: Target,
     request_id: str,
-    upstream: UpstreamSection,
     max_answer_bytes: int,
     clock: Clock,
 ) -> Answer:
@@ -145,8 +149,8 @@ async def _attempt(
     try:
         connection = await target.send(rendered, request_id)
         if connection.status != 200:
-            raise await _complaint(target, connection, upstream)
-        answer = Answer(target, connection, rendered.reader, upstream.stall_timeout_s)
+            raise await _complaint(target, connection)
+        answer = Answer(target, connection, rendered.reader)
         await answer.begin(max_answer_bytes)
     except BaseException:
         target.outstanding -= 1
@@ -176,16 +180,14 @@ class _Detail(msgspec.Struct):
     message: str = ""
 
 
-async def _complaint(
-    target: Target, connection: EngineConnection, upstream: UpstreamSection
-) -> Exception:
+async def _complaint(target: Target, connection: EngineConnection) -> Exception:
     """What an engine's error status means: a refusal of this request, or a fault of the engine.
 
     The engine's own words go to the client, who may have caused them, and to no log: they may
     quote the prompt."""
     status, body = connection.status, b""
     while len(body) < MAX_COMPLAINT_BYTES:
-        piece = await connection.read(upstream.stall_timeout_s)
+        piece = await connection.read()
         if not piece:
             break
         body += piece

@@ -6,7 +6,8 @@ trailers, upgrades). It does no I/O: bytes in, a `Head` or `Malformed` out.
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 MAX_HEAD_BYTES = 32_768
 MAX_LINE_BYTES = 8_192
@@ -14,9 +15,10 @@ MAX_FIELDS = 100
 MAX_CHUNK_LINE_BYTES = 16
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PATH = rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*"
 _REQUEST_LINE = re.compile(
     rb"(" + _TOKEN + rb") "
-    rb"((?:https?://[A-Za-z0-9.\-_:\[\]]+)?/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*|\*) "
+    rb"(" + _PATH + rb"|[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.\-_:\[\]]+(?:" + _PATH + rb")?|\*) "
     rb"HTTP/1\.([01])\r\n"
 )
 _FIELD = rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
@@ -36,7 +38,6 @@ _ONCE = (
     b"authorization",
     b"x-api-key",
     b"expect",
-    b"connection",
 )
 """Fields that say who asks or where a message ends: one of each, or the request is refused."""
 
@@ -50,9 +51,9 @@ class Malformed(Exception):
         self.sentence = sentence
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request line and its fields. Names are lower case; a name in `_ONCE` came at most once.
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """A request line and its fields. Names are lower case; a name in `_ONCE` came at most once,
+    and the values of any other that came again are one list, with commas.
 
     `length` is the body's size in bytes, or -1 for a chunked body.
     """
@@ -67,7 +68,7 @@ class Head:
 
     @property
     def expects_continue(self) -> bool:
-        return b"expect" in self.fields
+        return self.chunkable and b"expect" in self.fields  # HTTP/1.0 knows no 100
 
 
 def parse_head(data: bytes) -> Head:
@@ -82,7 +83,7 @@ def parse_head(data: bytes) -> Head:
     pairs: list[tuple[bytes, bytes]] = _EACH_FIELD.findall(data, line.end())
     fields = {name.lower(): value for name, value in pairs}
     if len(fields) != len(pairs):
-        _check_repeats(pairs)
+        fields = _combined(pairs)
     if len(pairs) > MAX_FIELDS:
         raise Malformed(431, f"more than {MAX_FIELDS} header lines")
     method, target, minor = line.groups()
@@ -95,22 +96,66 @@ def parse_head(data: bytes) -> Head:
         query=query,
         fields=fields,
         length=_framing(fields, version_1_1),
-        keep_alive=version_1_1 and fields.get(b"connection", b"").strip().lower() != b"close",
+        keep_alive=version_1_1 and not _closes(fields.get(b"connection")),
         chunkable=version_1_1,
     )
 
 
-def check_partial(data: bytes) -> None:
-    """Refuse a head that cannot become one, before it is whole."""
-    if len(data) > MAX_HEAD_BYTES:
-        raise Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
-    if _BARE_LF.search(data) is not None:
-        raise Malformed(400, "a line ends with a bare line feed; lines end with CR LF")
-    end = data.find(b"\r\n")
-    if end >= 0 and _REQUEST_LINE.match(data) is None:
-        raise Malformed(400, _why_line(data))
-    if end < 0 and len(data) > MAX_LINE_BYTES:
-        raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
+class HeadReader:
+    """Gathers a head that may come in pieces, and looks at each byte once."""
+
+    __slots__ = ("_data", "_line_seen", "_looked_at")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._looked_at = 0
+        self._line_seen = False
+
+    @property
+    def begun(self) -> bool:
+        """A head began and is not whole."""
+        return bool(self._data)
+
+    def feed(self, data: bytes) -> tuple[Head, bytes] | None:
+        """Take what arrived: a head and what came behind it, or None while it is not whole.
+
+        Raises Malformed for what is no head, as soon as it cannot become one.
+        """
+        held = self._data
+        if held:
+            held += data
+            data = held  # type: ignore[assignment]  # a bytearray does all that bytes do here
+        start = 2 if data[:2] == b"\r\n" else 0  # RFC 9112 2.2: one empty line is passed over
+        end = data.find(b"\r\n\r\n", max(start, self._looked_at - 3))
+        if end < 0:
+            if not held:
+                held += data
+            self._check_partial(start)
+            return None
+        if end > MAX_HEAD_BYTES:
+            raise Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
+        head, rest = parse_head(bytes(data[start : end + 2])), bytes(data[end + 4 :])
+        if held:
+            self.__init__()  # type: ignore[misc]  # empty again
+        return head, rest
+
+    def _check_partial(self, start: int) -> None:
+        data = self._data
+        if len(data) > MAX_HEAD_BYTES:
+            raise Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
+        if _BARE_LF.search(data, max(start, self._looked_at - 1)) is not None:
+            raise Malformed(400, "a line ends with a bare line feed; lines end with CR LF")
+        if not self._line_seen:
+            self._check_line(data, start)
+        self._looked_at = len(data)
+
+    def _check_line(self, data: bytearray, start: int) -> None:
+        if data.find(b"\r\n", max(start, self._looked_at - 1)) >= 0:
+            self._line_seen = True
+            if _REQUEST_LINE.match(data, start) is None:
+                raise Malformed(400, _why_line(bytes(data[start:])))
+        elif len(data) > MAX_LINE_BYTES:
+            raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
 
 
 def _why_line(data: bytes) -> str:
@@ -122,13 +167,23 @@ def _why_line(data: bytes) -> str:
     return "the request line is not one of HTTP/1.1: 'METHOD /path HTTP/1.1'"
 
 
-def _check_repeats(pairs: list[tuple[bytes, bytes]]) -> None:
-    seen: set[bytes] = set()
-    for name, _ in pairs:
+def _combined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in pairs:
         folded = name.lower()
-        if folded in seen and folded in _ONCE:
+        if folded not in fields:
+            fields[folded] = value
+        elif folded in _ONCE:
             raise Malformed(400, f"the header '{folded.decode()}' came more than once")
-        seen.add(folded)
+        else:
+            fields[folded] += b", " + value
+    return fields
+
+
+def _closes(connection: bytes | None) -> bool:
+    if connection is None:
+        return False
+    return any(token.strip(b" \t").lower() == b"close" for token in connection.split(b","))
 
 
 def _target(target: bytes, host: bytes | None, version_1_1: bool) -> tuple[bytes, bytes]:
@@ -145,20 +200,27 @@ def _target(target: bytes, host: bytes | None, version_1_1: bool) -> tuple[bytes
 
 
 def _origin_form(target: bytes, host: bytes | None) -> bytes:
-    _, separator, rest = target.partition(b"://")
+    scheme, separator, rest = target.partition(b"://")
     if not separator:
         raise Malformed(400, "the target '*' is not served")
     authority, _, path = rest.partition(b"/")
-    if host is None or authority.lower() != host.lower():
+    default = b":443" if scheme.lower() == b"https" else b":80"
+    if host is None or _without(authority, default) != _without(host, default):
         raise Malformed(400, "the request target names another host than the Host header")
     return b"/" + path
+
+
+def _without(authority: bytes, default_port: bytes) -> bytes:
+    return authority.lower().removesuffix(default_port)
 
 
 def _refuse_unserved(method: bytes, fields: dict[bytes, bytes]) -> None:
     if method in (b"CONNECT", b"TRACE"):
         raise Malformed(405, f"{method.decode()} is not served")
     if b"upgrade" in fields:
-        raise Malformed(400, "protocol upgrades are not served")
+        raise Malformed(
+            400, "protocol upgrades are not served; speak HTTP/1.1 (Java: HttpClient.Version)"
+        )
     encoding = fields.get(b"content-encoding")
     if encoding is not None and encoding.strip().lower() != b"identity":
         raise Malformed(
@@ -194,68 +256,69 @@ class ChunkedBody:
     size CRLF data CRLF  size CRLF data CRLF  ...  0 CRLF CRLF
     """
 
-    __slots__ = ("_left", "_rest", "done")
+    __slots__ = ("_at", "_data", "_left", "done")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._data = b""
+        self._at = 0  # up to here it was read
         self._left = -1  # bytes of the open chunk still to come; -1 between chunks
         self.done = False
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived, return the body bytes in it."""
-        self._rest = self._rest + data if self._rest else data
+        self._data = self._data[self._at :] + data
+        self._at = 0
         out: list[bytes] = []
-        while self._step(out):
+        while not self.done and (self._begin_chunk() if self._left < 0 else self._take(out)):
             pass
         return b"".join(out)
 
     @property
     def excess(self) -> bytes:
         """What came behind the body's end: the beginning of the next request."""
-        return self._rest
+        return self._data[self._at :]
 
-    def _step(self, out: list[bytes]) -> bool:
-        if self.done:
-            return False
-        return self._open_chunk() if self._left < 0 else self._take_data(out)
-
-    def _open_chunk(self) -> bool:
-        end = self._rest.find(b"\r\n", 0, MAX_CHUNK_LINE_BYTES)
+    def _begin_chunk(self) -> bool:
+        """Read a chunk's size, or the body's end. False where more has to come."""
+        data, at = self._data, self._at
+        end = data.find(b"\r\n", at, at + MAX_CHUNK_LINE_BYTES)
         if end < 0:
-            if len(self._rest) >= MAX_CHUNK_LINE_BYTES or b"\n" in self._rest:
+            line = data[at : at + MAX_CHUNK_LINE_BYTES]
+            if len(line) == MAX_CHUNK_LINE_BYTES or b"\n" in line:
                 raise Malformed(400, "a chunk does not begin with its size in hexadecimal")
             return False
-        if _CHUNK_SIZE.fullmatch(self._rest, 0, end) is None:
+        if _CHUNK_SIZE.fullmatch(data, at, end) is None:
             raise Malformed(400, "a chunk does not begin with its size in hexadecimal")
-        size = int(self._rest[:end], 16)
+        size = int(data[at:end], 16)
         if size == 0:
-            return self._close(end)
+            return self._close(end + 2)
         self._left = size
-        self._rest = self._rest[end + 2 :]
+        self._at = end + 2
         return True
 
-    def _close(self, end: int) -> bool:
-        tail = self._rest[end + 2 : end + 4]
+    def _close(self, at: int) -> bool:
+        tail = self._data[at : at + 2]
         if tail != b"\r\n"[: len(tail)]:
             raise Malformed(400, "the last chunk is followed by trailers, which are not served")
-        if len(tail) < len(b"\r\n"):
-            return False
-        self.done = True
-        self._rest = self._rest[end + 4 :]
+        if len(tail) == len(b"\r\n"):
+            self.done = True
+            self._at = at + 2
         return False
 
-    def _take_data(self, out: list[bytes]) -> bool:
-        piece = self._rest[: self._left]
+    def _take(self, out: list[bytes]) -> bool:
+        """Take what is there of the open chunk. False where more has to come."""
+        piece = self._data[self._at : self._at + self._left]
         if piece:
             out.append(piece)
             self._left -= len(piece)
-            self._rest = self._rest[len(piece) :]
-        if self._left:
+            self._at += len(piece)
+        end = self._data[self._at : self._at + 2]
+        if self._left or not end:
             return False
-        if self._rest[:2] != b"\r\n"[: len(self._rest[:2])]:
+        if end != b"\r\n"[: len(end)]:
             raise Malformed(400, "a chunk's data is longer than its size")
-        if len(self._rest) < len(b"\r\n"):
+        if len(end) < len(b"\r\n"):
             return False
-        self._rest = self._rest[2:]
+        self._at += 2
         self._left = -1
         return True

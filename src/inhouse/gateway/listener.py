@@ -59,7 +59,7 @@ class Listener:
             self._server.close()
         loop = asyncio.get_running_loop()
         for connection in list(self._shared.connections):
-            if connection.exchange is None and connection.state is not State.LINGER:
+            if not connection.busy and connection.state is not State.LINGER:
                 connection.transport.close()
         end = loop.time() + timeout_s
         while self._busy() and loop.time() < end:  # noqa: ASYNC110 - once a life, bounded
@@ -74,7 +74,7 @@ class Listener:
         return cut
 
     def _busy(self) -> int:
-        return sum(connection.exchange is not None for connection in self._shared.connections)
+        return sum(connection.busy for connection in self._shared.connections)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -82,8 +82,7 @@ class Listener:
             await asyncio.sleep(SWEEP_S)
             now = loop.time()
             for connection in list(self._shared.connections):
-                if now > connection.deadline or connection.write_deadline:
-                    connection.expire(now)
+                connection.sweep(now)
 
 
 class HttpDate:

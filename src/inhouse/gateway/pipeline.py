@@ -10,6 +10,7 @@ bytes go out after the record of its end is on the disk; where that cannot be, t
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 
 from inhouse.audit.fingerprint import Fingerprinter
@@ -27,7 +28,7 @@ from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import HttpDate
 from inhouse.gateway.receive import receive
 from inhouse.gateway.record import Entry, new_request_id
-from inhouse.gateway.refuse import JSON, fields, refuse
+from inhouse.gateway.refuse import fields, refuse
 from inhouse.gateway.screen import AnswerGate, Screening
 from inhouse.gateway.settle import Meter
 from inhouse.telemetry import Clock
@@ -52,6 +53,7 @@ class Gateway:
     screening: Screening
     meter: Meter
     clock: Clock
+    monotonic: Clock = time.monotonic
     date: HttpDate = field(default_factory=HttpDate)
 
 
@@ -96,7 +98,7 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     ask = entry.ask = await receive(exchange, route, settings.gateway, settings.limits)
     entry.bytes_in = exchange.body_bytes
     model, entry.rule = authorize(principal, ask, gateway.config.models)
-    with gateway.limiter.reserve(principal, exchange.began):
+    with gateway.limiter.reserve(principal, gateway.monotonic()):
         entry.verdicts = gateway.screening.look(ask)
         gateway.screening.judge(entry.verdicts)
         async with gateway.queues[model.name]:
@@ -108,7 +110,6 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
                 model,
                 gateway.pool.of(model.name),
                 request_id=entry.request_id,
-                upstream=settings.upstream,
                 max_answer_bytes=settings.gateway.max_answer_bytes,
                 clock=gateway.clock,
                 failed_over=gateway.meter.failed_over,
@@ -120,13 +121,12 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
 async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answer) -> None:
     reader = answer.reader
     head = fields(reader.content_type, entry.request_id, gateway.date.at(entry.began))
-    if reader.content_type != JSON:
-        head += b"x-accel-buffering: no\r\n"  # for an nginx in front
     gate = gateway.screening.answer()
     entry.verdicts_out = gate.verdicts
-    if reader.content_type == JSON:
+    if answer.whole:
         gate.whole(reader.ending)
     else:
+        head += b"x-accel-buffering: no\r\n"  # for an nginx in front
         await _stream(exchange, head, answer, gate)
     await entry.close(
         OutcomeKind.ANSWERED,
@@ -145,28 +145,17 @@ async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answ
 async def _stream(exchange: Exchange, head: bytes, answer: Answer, gate: AnswerGate) -> None:
     """Send what comes as it comes; an engine that breaks off becomes a refusal."""
     try:
-        while piece := await answer.next():
-            await _write(exchange, head, gate.pass_on(piece))
+        await answer.relay(exchange, gate, head)
     except EngineError as error:
         log.warning("%s: %s", exchange.request_id, error)
         raise Refusal(
             Code.ANSWER_TRUNCATED, 502, "the engine broke off: this answer is not complete"
         ) from error
-    await _write(exchange, head, gate.rest(answer.reader.ending))
+    left = gate.rest(answer.reader.ending)
     if not exchange.started:
         exchange.start(200, head)
-
-
-async def _write(exchange: Exchange, head: bytes, piece: bytes) -> None:
-    """Send a piece; the head goes out with the first one, so that an answer of which nothing may
-    pass is still a plain refusal."""
-    if not piece:
-        return
-    if not exchange.started:
-        exchange.start(200, head)
-    exchange.write(piece)
-    if exchange.paused:
-        await exchange.drained()
+    if left:
+        exchange.write(left)
 
 
 async def _end(exchange: Exchange, gateway: Gateway, entry: Entry, refusal: Refusal) -> None:

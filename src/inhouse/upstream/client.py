@@ -7,7 +7,7 @@ client) and an answer that breaks off raises, it never just ends.
 import asyncio
 import ipaddress
 import ssl
-from collections import deque
+from typing import Protocol
 
 import httptools
 
@@ -17,6 +17,7 @@ MAX_HEAD_BYTES = 65_536
 MAX_HELD_BYTES = 262_144  # of an answer, waiting for a client that reads slowly
 MAX_IDLE = 256  # kept connections per engine
 IDLE_S = 4.0  # llama.cpp and uvicorn close theirs after 5
+SWEEP_S = 0.1
 
 
 class EngineUnreachable(EngineError):
@@ -27,26 +28,49 @@ class EngineBroke(EngineError):
     """The engine began an answer, or took too long to, and did not end it."""
 
 
+class Follower(Protocol):
+    """Who takes an answer as it comes, in the connection's own callbacks: no task is woken."""
+
+    def take(self, data: bytes) -> None:
+        """More of the answer's body."""
+        ...
+
+    def ended(self) -> None:
+        """It ended properly."""
+        ...
+
+    def broke(self, error: EngineError) -> None:
+        """It broke off."""
+        ...
+
+
 class EngineConnection(asyncio.Protocol):
-    """One connection to one engine. Used by one request at a time, then kept for the next."""
+    """One connection to one engine. Used by one request at a time, then kept for the next.
+
+    No timer per wait: its client sweeps the connections that are at work, a few times a second.
+    """
 
     __slots__ = (
         "_address",
+        "_begun",
         "_error",
+        "_first_s",
+        "_follower",
         "_framed",
         "_head_bytes",
         "_held",
         "_held_bytes",
         "_keep",
         "_loop",
+        "_moved",
         "_parser",
         "_paused",
+        "_since",
+        "_stall_s",
         "_waiter",
         "complete",
         "content_type",
-        "fresh",
         "last_used",
-        "retry_after",
         "status",
         "transport",
     )
@@ -55,23 +79,25 @@ class EngineConnection(asyncio.Protocol):
         self._address = address
         self._loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
-        self.fresh = True  # no request was answered on it yet
         self.last_used = 0.0
+        self._first_s = self._stall_s = self._since = 0.0
         self._reset()
 
     def _reset(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._held_bytes = 0
         self._head_bytes = 0
+        self._begun = False  # some of the body came
+        self._moved = False  # some of it came since the last sweep
         self._framed = False  # the answer says where it ends
         self._keep = False  # the engine keeps the connection behind it
         self._paused = False
+        self._follower: Follower | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._error: EngineError | None = None
         self.status = 0
         self.content_type = b""
-        self.retry_after = b""
         self.complete = False
 
     # What the transport says
@@ -81,6 +107,7 @@ class EngineConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.complete:
+            self._keep = False
             self._break(f"{self._address} sent bytes that nobody asked for")
             return
         if not self.status:
@@ -91,7 +118,10 @@ class EngineConnection(asyncio.Protocol):
             self._break(f"{self._address} answered with something that is not HTTP: {error}")
         if self._head_bytes > MAX_HEAD_BYTES and not self.status:
             self._break(f"{self._address} sent more than {MAX_HEAD_BYTES} bytes of headers")
-        self._wake()
+        if self._follower is not None:
+            self._deliver(self._follower)
+        else:
+            self._wake()
 
     def eof_received(self) -> bool:
         return False
@@ -100,6 +130,8 @@ class EngineConnection(asyncio.Protocol):
         self.transport = None
         if not self.complete and self._error is None:
             self._end_at_close()
+        if self._follower is not None:
+            self._deliver(self._follower)
         self._wake()
 
     def _end_at_close(self) -> None:
@@ -114,6 +146,8 @@ class EngineConnection(asyncio.Protocol):
     # What the parser says
 
     def on_message_begin(self) -> None:
+        if self.complete:
+            self._keep = False  # a second answer, that nobody asked for
         self._framed = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -122,21 +156,21 @@ class EngineConnection(asyncio.Protocol):
             self.content_type = value
         elif name in (b"content-length", b"transfer-encoding"):
             self._framed = True
-        elif name == b"retry-after":
-            self.retry_after = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status >= 200:
+        if status >= 200 and not self.complete:
             self.status = status
             self._keep = self._parser.should_keep_alive()  # forgotten by it once the end is read
 
     def on_body(self, body: bytes) -> None:
+        if self.complete:
+            return
+        self._begun = self._moved = True
         self._held.append(body)
         self._held_bytes += len(body)
-        if self._held_bytes > MAX_HELD_BYTES and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.pause_reading()
+        if self._held_bytes > MAX_HELD_BYTES and self._follower is None:
+            self.pause()
 
     def on_message_complete(self) -> None:
         if self.status:
@@ -144,70 +178,107 @@ class EngineConnection(asyncio.Protocol):
 
     # What the request path asks for
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, first_s: float, stall_s: float) -> None:
+        """Send a whole request. Its answer may take `first_s` to begin, and pause for `stall_s`."""
         if self.transport is None:
             raise EngineUnreachable(f"{self._address} closed the connection unanswered")
+        self.complete = False
+        self._first_s, self._stall_s = first_s, stall_s
+        self._since = self._loop.time()
         self.transport.write(request)
 
-    async def head(self, timeout_s: float) -> int:
+    async def head(self) -> int:
         """The status, once the headers came."""
         while not self.status:
-            await self._wait(timeout_s, "did not begin to answer")
+            await self._wait()
         return self.status
 
-    async def read(self, timeout_s: float) -> bytes:
+    async def read(self) -> bytes:
         """What came since the last call; b"" once the answer has ended properly."""
         while not self._held:
             if self.complete:
                 return b""
-            await self._wait(timeout_s, "stopped within its answer")
-        data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        self._held.clear()
-        self._held_bytes = 0
-        if self._paused and self.transport is not None:
-            self._paused = False
-            self.transport.resume_reading()
+            await self._wait()
+        data = self._taken()
+        self.resume()
         return data
+
+    def follow(self, follower: Follower | None) -> None:
+        """From now on the answer goes to `follower` as it comes; or, with None, is read again."""
+        self._follower = follower
+        if follower is not None:
+            self._deliver(follower)
+
+    def pause(self) -> None:
+        """Read no further for now: nobody takes what comes."""
+        if not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if self.transport is not None:
+                self.transport.resume_reading()
 
     def reusable(self) -> bool:
         return (
             self.complete
             and not self._held
+            and self._error is None
             and self.transport is not None
             and not self.transport.is_closing()
             and self._keep
         )
 
     def renew(self) -> None:
-        self.fresh = False
         self._reset()
         self.complete = True  # until the next request, bytes are not expected
-
-    def begin(self) -> None:
-        self.complete = False
 
     def close(self) -> None:
         """Cut it: the engine sees that nobody waits any more, and frees the slot."""
         if self.transport is not None:
             self.transport.abort()
 
-    async def _wait(self, timeout_s: float, what: str) -> None:
+    def sweep(self, now: float) -> None:
+        """End a wait that takes too long. Who waits for a slow client is no engine's fault."""
+        if self._moved or self._paused:
+            self._moved = False
+            self._since = now
+        elif self._begun and now - self._since > self._stall_s:
+            self._break(f"{self._address} stopped within its answer for {self._stall_s:g} s")
+        elif not self._begun and now - self._since > self._first_s:
+            self._break(f"{self._address} did not begin to answer for {self._first_s:g} s")
+
+    def _deliver(self, follower: Follower) -> None:
+        if self._held:
+            follower.take(self._taken())
+        if self._follower is not follower:
+            return  # it has seen enough
+        if self._error is not None:
+            follower.broke(self._error)
+        elif self.complete:
+            follower.ended()
+
+    def _taken(self) -> bytes:
+        held = self._held
+        data = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
+        self._held_bytes = 0
+        return data
+
+    async def _wait(self) -> None:
         if self._error is not None:
             raise self._error
         if self.transport is None:
             raise EngineBroke(f"{self._address} closed the connection within its answer")
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(timeout_s, self._too_late, timeout_s, what)
         try:
             await self._waiter
         finally:
-            timer.cancel()
             self._waiter = None
         if self._error is not None and not self._held:
             raise self._error
-
-    def _too_late(self, timeout_s: float, what: str) -> None:
-        self._break(f"{self._address} {what} for {timeout_s:g} s")
 
     def _break(self, sentence: str) -> None:
         if self._error is None:
@@ -235,21 +306,24 @@ class EngineClient:
         self._tls = (tls or ssl.create_default_context()) if scheme == "https" else None
         self._connect_timeout_s = connect_timeout_s
         self._idle: list[EngineConnection] = []
+        self._working: set[EngineConnection] = set()
+        self._sweeping = False
         self._loop = asyncio.get_running_loop()
 
-    async def send(self, request: bytes, timeout_s: float) -> EngineConnection:
+    async def send(self, request: bytes, first_s: float, stall_s: float) -> EngineConnection:
         """Send a whole request and wait for the status line. A kept connection that turns out to
         be closed is replaced once: nothing of the request was answered on it."""
         connection = self._kept()
         if connection is not None:
             try:
-                return await self._exchange(connection, request, timeout_s)
+                return await self._exchange(connection, request, first_s, stall_s)
             except EngineUnreachable:
                 pass
-        return await self._exchange(await self._connect(), request, timeout_s)
+        return await self._exchange(await self._connect(), request, first_s, stall_s)
 
     def give_back(self, connection: EngineConnection) -> None:
         """Keep a connection whose answer was read to its end; cut any other."""
+        self._working.discard(connection)
         if connection.reusable() and len(self._idle) < MAX_IDLE:
             connection.renew()
             connection.last_used = self._loop.time()
@@ -263,16 +337,28 @@ class EngineClient:
         self._idle.clear()
 
     async def _exchange(
-        self, connection: EngineConnection, request: bytes, timeout_s: float
+        self, connection: EngineConnection, request: bytes, first_s: float, stall_s: float
     ) -> EngineConnection:
-        connection.begin()
+        self._working.add(connection)
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(SWEEP_S, self._sweep)
         try:
-            connection.send(request)
-            await connection.head(timeout_s)
+            connection.send(request, first_s, stall_s)
+            await connection.head()
         except BaseException:
+            self._working.discard(connection)
             connection.close()
             raise
         return connection
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in list(self._working):
+            connection.sweep(now)
+        self._sweeping = bool(self._working)
+        if self._sweeping:
+            self._loop.call_later(SWEEP_S, self._sweep)
 
     def _kept(self) -> EngineConnection | None:
         oldest = self._loop.time() - IDLE_S
@@ -302,7 +388,10 @@ class EngineClient:
 
     def _check_inside(self, transport: asyncio.Transport) -> None:
         """A name may resolve to anything; a prompt goes to an address inside the building only."""
-        address = transport.get_extra_info("peername")[0].partition("%")[0]
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # it was reset in the same moment
+            raise EngineUnreachable(f"{self.authority} closed the connection unanswered")
+        address = peer[0].partition("%")[0]
         if ipaddress.ip_address(address).is_global:
             transport.abort()
             raise EngineUnreachable(

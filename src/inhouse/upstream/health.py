@@ -58,9 +58,11 @@ class Health:
         self._become(State.DOWN, reason)
         return True
 
-    def restarted(self, reason: str) -> None:
-        """The engine is another process now: nothing is known of it."""
+    def restarted(self, reason: str) -> bool:
+        """The engine is another process now: nothing is known of it. True where something was."""
+        known = self.known
         self._become(State.UNKNOWN, reason)
+        return known
 
     def _become(self, state: State, reason: str) -> None:
         self.state = state

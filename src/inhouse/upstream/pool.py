@@ -20,7 +20,9 @@ class Target:
         self.engine = engine
         self.health = Health(upstream.fall, upstream.rise)
         self.model = engine.model  # its name there; a llama.cpp server tells us its own
+        self.changed: Callable[[Target], None] = _nobody  # told when its health is another
         self.outstanding = 0  # requests that it was given and has not ended
+        self.pieces = 0  # of answers, so far: an engine that is busy is not dead
         self.last_answer = 0.0  # monotonic; a recent real answer saves a probe
         self.moved = asyncio.Event()  # it has another address: to be asked at once
         self._upstream = upstream
@@ -52,10 +54,11 @@ class Target:
         if self._client is not None:
             self._client.close()
         self._client = None
-        self.health.restarted(reason)
+        if self.health.restarted(reason):
+            self.changed(self)
 
     async def send(
-        self, rendered: Rendered, request_id: str, timeout_s: float | None = None
+        self, rendered: Rendered, request_id: str, first_s: float | None = None
     ) -> EngineConnection:
         """Send a request and wait for the status. Raises EngineError."""
         client = self._client
@@ -68,7 +71,10 @@ class Target:
             len(rendered.body),
             rendered.body,
         )
-        return await client.send(request, timeout_s or self._upstream.first_byte_timeout_s)
+        upstream = self._upstream
+        return await client.send(
+            request, first_s or upstream.first_byte_timeout_s, upstream.stall_timeout_s
+        )
 
     def give_back(self, connection: EngineConnection) -> None:
         if self._client is not None:
@@ -76,13 +82,24 @@ class Target:
         else:
             connection.close()
 
-    def answered(self) -> bool:
+    def answered(self) -> None:
+        """It gave an answer, or began one."""
         self.last_answer = time.monotonic()
-        return self.health.answered()
+        if self.health.answered():
+            self.changed(self)
+
+    def failed(self, reason: str) -> None:
+        """It could not be reached, or gave no proper answer to a probe."""
+        if self.health.failed(reason):
+            self.changed(self)
 
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
+
+
+def _nobody(_: Target) -> None:
+    """Nobody needs to know."""
 
 
 def least_outstanding(targets: Iterable[Target], tried: Iterable[Target]) -> Target | None:

@@ -4,19 +4,19 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 
 import msgspec
 
 from inhouse.config.schema import UpstreamSection
 from inhouse.domain import EngineKind, Task
 from inhouse.errors import EngineError
-from inhouse.upstream.client import EngineBroke
+from inhouse.upstream.client import EngineBroke, EngineConnection
 from inhouse.upstream.dialects.shapes import Reader, Rendered
 from inhouse.upstream.pool import Pool, Target
 
 log = logging.getLogger("inhouse.upstream")
 
+MAX_PROBE_BYTES = 1_048_576  # an embedding of some thousand numbers fits
 FIRST_PROBES_S = 0.2  # between probes of an engine that is not up yet
 
 
@@ -58,24 +58,29 @@ async def probe(target: Target, task: Task, timeout_s: float) -> None:
     """Ask once. Raises EngineError with one sentence where there is no proper answer."""
     async with asyncio.timeout(timeout_s):
         connection = await target.send(rendered(target, task), "probe", timeout_s)
-        try:
-            body = b""
-            while piece := await connection.read(timeout_s):
-                body += piece
-        except BaseException:
-            connection.close()
-            raise
         status = connection.status
-        target.give_back(connection)
+        try:
+            body = await _body(target, connection)
+        finally:
+            target.give_back(connection)
     if status != 200:
         raise EngineBroke(f"{target.name} answered the probe with status {status}")
     _check(target, body)
 
 
+async def _body(target: Target, connection: EngineConnection) -> bytes:
+    body = b""
+    while piece := await connection.read():
+        body += piece
+        if len(body) > MAX_PROBE_BYTES:
+            raise EngineBroke(f"{target.name} answered the probe with more than one token")
+    return body
+
+
 def _check(target: Target, body: bytes) -> None:
     try:
         answer = msgspec.json.decode(body, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineBroke(f"{target.name} answered the probe with no JSON of a model") from error
     if answer.remote_host:
         raise EngineBroke(f"{target.name} sends prompts on to {answer.remote_host}")
@@ -88,14 +93,11 @@ def _check(target: Target, body: bytes) -> None:
 
 
 class Prober:
-    """Probes every engine, each in a task of its own, and says what changed."""
+    """Probes every engine, each in a task of its own."""
 
-    def __init__(
-        self, pool: Pool, upstream: UpstreamSection, changed: Callable[[Target], None]
-    ) -> None:
+    def __init__(self, pool: Pool, upstream: UpstreamSection) -> None:
         self._pool = pool
         self._upstream = upstream
-        self._changed = changed
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -126,19 +128,16 @@ class Prober:
         return target.health.up and recent
 
     async def _once(self, target: Target, task: Task) -> None:
+        before = target.pieces
         try:
             await probe(target, task, self._upstream.probe_timeout_s)
         except (EngineError, TimeoutError) as error:
-            reason = str(error) or f"{target.name} did not answer the probe in time"
-            changed = target.health.failed(reason)
+            if target.pieces == before:  # else it is busy: it answered others meanwhile
+                target.failed(str(error) or f"{target.name} did not answer the probe in time")
+        except (
+            Exception
+        ):  # the outermost net of this task: an engine not watched would stay as it is
+            log.exception("the probe of %s failed", target.name)
+            target.failed("could not be probed; the log says why")
         else:
-            changed = target.answered()
-        if changed:
-            log.log(
-                logging.INFO if target.health.up else logging.WARNING,
-                "engine %s is %s%s",
-                target.name,
-                target.health.state.value,
-                f": {target.health.reason}" if target.health.reason else "",
-            )
-            self._changed(target)
+            target.answered()
