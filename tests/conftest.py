@@ -1,17 +1,25 @@
 """What tests share: `inhouse up` as its user starts it, on free ports and a data directory of
 its own."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the loop that the product runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
 
 START_S = 60
 STOP_S = 30

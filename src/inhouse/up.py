@@ -41,6 +41,7 @@ from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import Listener, bind
 from inhouse.gateway.operations import Operations
+from inhouse.gateway.origin import networks
 from inhouse.gateway.pipeline import Gateway, serve
 from inhouse.gateway.refuse import malformed_answer
 from inhouse.gateway.screen import Screening
@@ -277,6 +278,7 @@ def _put_together(
         screening=Screening(settings.dlp, Screener(), meter.found),
         meter=meter,
         clock=time.time,
+        proxies=networks(settings.gateway.trusted_proxies),
     )
     for name, queue in gateway.queues.items():
         metrics.waiting.labels(name).set_function(partial(getattr, queue, "waiting"))

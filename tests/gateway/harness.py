@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -18,7 +18,6 @@ from inhouse.config.schema import Config
 from inhouse.gateway.listener import bind
 from inhouse.greeting import Greeting
 from inhouse.up import running
-from inhouse.upstream.fake_engine import FakeEngine
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 BODIES: dict[str, dict[str, Any]] = {
@@ -42,6 +41,13 @@ ENDS = {
 """What a whole stream ends with, and a broken one must never hold."""
 
 
+class Engine(Protocol):
+    """What listens on a port."""
+
+    @property
+    def port(self) -> int: ...
+
+
 @dataclass(slots=True)
 class Talk:
     """A client of one gateway, with the key that it was given."""
@@ -50,6 +56,7 @@ class Talk:
     admin: httpx.AsyncClient
     config: Config
     key: str
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def post(self, path: str, /, **fields: Any) -> httpx.Response:
         return await self.client.post(path, json=BODIES.get(path, {}) | fields)
@@ -57,6 +64,7 @@ class Talk:
     async def raw(self, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         url = self.client.base_url
         reader, writer = await asyncio.open_connection(url.host, url.port)
+        self.writers.append(writer)
         writer.write(data)
         await writer.drain()
         return reader, writer
@@ -87,7 +95,7 @@ class Talk:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    directory: Path, *engines: FakeEngine, kind: str = "openai", toml: str = "", wait: bool = True
+    directory: Path, *engines: Engine, kind: str = "openai", toml: str = "", wait: bool = True
 ) -> AsyncIterator[Talk]:
     """A gateway whose model `m` is served by these engines, under the same name there."""
     file = directory / "inhouse.toml"
@@ -112,4 +120,9 @@ async def gateway(
                 httpx.AsyncClient(base_url=urls[0], headers=headers, timeout=20) as client,
                 httpx.AsyncClient(base_url=urls[1], timeout=20) as operator,
             ):
-                yield Talk(client, operator, config, key)
+                talk = Talk(client, operator, config, key)
+                try:
+                    yield talk
+                finally:
+                    for writer in talk.writers:
+                        writer.close()

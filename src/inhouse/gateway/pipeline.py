@@ -26,6 +26,7 @@ from inhouse.gateway.exchange import ClientGone, Exchange
 from inhouse.gateway.forward import Answer, forward
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import HttpDate
+from inhouse.gateway.origin import Network, origin
 from inhouse.gateway.receive import receive
 from inhouse.gateway.record import Entry, new_request_id
 from inhouse.gateway.refuse import fields, refuse
@@ -53,6 +54,7 @@ class Gateway:
     screening: Screening
     meter: Meter
     clock: Clock
+    proxies: tuple[Network, ...] = ()
     monotonic: Clock = time.monotonic
     date: HttpDate = field(default_factory=HttpDate)
 
@@ -60,7 +62,9 @@ class Gateway:
 async def serve(exchange: Exchange, gateway: Gateway) -> None:
     """Answer one request, and record how it ended."""
     try:
-        entry = Entry(gateway.audit, gateway.clock, exchange.peer)
+        forwarded = exchange.head.fields.get(b"x-forwarded-for")
+        address = origin(exchange.peer, forwarded, gateway.proxies)
+        entry = Entry(gateway.audit, gateway.clock, address)
     except AuditUnavailable as error:
         _refuse_unrecorded(exchange, gateway, error)
         return

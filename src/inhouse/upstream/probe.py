@@ -134,9 +134,7 @@ class Prober:
         except (EngineError, TimeoutError) as error:
             if target.pieces == before:  # else it is busy: it answered others meanwhile
                 target.failed(str(error) or f"{target.name} did not answer the probe in time")
-        except (
-            Exception
-        ):  # the outermost net of this task: an engine not watched would stay as it is
+        except Exception:  # the outermost net: an engine that nobody watches stays as it is
             log.exception("the probe of %s failed", target.name)
             target.failed("could not be probed; the log says why")
         else:
