@@ -1,6 +1,8 @@
 """The command line: one verb per room. What a verb needs is imported when it runs, so that
 `inhouse --help` answers at once."""
 
+import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +31,10 @@ DataOption = Annotated[
 ]
 
 
+class TlsChoice(StrEnum):
+    SELF_SIGNED = "self-signed"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"inhouse {__version__}")
@@ -54,12 +60,17 @@ def up(
     first_key: Annotated[
         bool, typer.Option(help="at the very first start, make a key and show it once")
     ] = True,
+    tls: Annotated[
+        TlsChoice | None,
+        typer.Option(help="'self-signed': make a local authority and a certificate in DATA/tls"),
+    ] = None,
 ) -> None:
     """Start the gateway and its engines, and serve until Ctrl-C."""
     from inhouse.config.load import load_config
     from inhouse.up import up as serve
 
-    serve(load_config(config, data), json_line=json, first_key=first_key)
+    settings = dict(os.environ) | ({"INHOUSE_TLS_SELF_SIGNED": "true"} if tls else {})
+    serve(load_config(config, data, settings), json_line=json, first_key=first_key)
 
 
 app.command("check")(check)

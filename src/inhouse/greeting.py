@@ -6,6 +6,7 @@ All of it goes to standard output, and nothing else does: the operator's log is 
 import json
 import socket
 import time
+from pathlib import Path
 
 from inhouse import __version__
 from inhouse.config.schema import Config, Engine
@@ -14,10 +15,10 @@ from inhouse.domain import Task
 QUESTION = "What is a load balancer?"
 
 
-def _url(sock: socket.socket) -> str:
+def _url(sock: socket.socket, scheme: str = "http") -> str:
     host, port = sock.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - read, not bound
-    return f"http://{host}:{port}"
+    return f"{scheme}://{host}:{port}"
 
 
 class Greeting:
@@ -32,7 +33,8 @@ class Greeting:
         self._say(f"Inhouse {__version__}, data in {config.data}")
 
     def listening(self, clients: socket.socket, admin: socket.socket) -> None:
-        self._url, self._admin_url = _url(clients), _url(admin)
+        scheme = "https" if self._config.settings.tls.on else "http"
+        self._url, self._admin_url = _url(clients, scheme), _url(admin)
 
     def loading(self, engine: Engine) -> None:
         assert engine.path is not None  # what is loaded is a file
@@ -68,6 +70,8 @@ class Greeting:
         self._say(f"  Models     {', '.join(self._config.models)}")
         self._say(f"  Operators  {self._admin_url}/readyz, {self._admin_url}/metrics")
         self._say(_with_key(key) if key else _without_key())
+        if self._config.settings.tls.self_signed:
+            self._say(_trust(self._config.data / "tls"))
         self._say(self._examples(key or "YOUR-KEY"))
         self._say("Ctrl-C stops everything.")
 
@@ -81,20 +85,45 @@ class Greeting:
         return f"""
 Try it:
 
-  curl {self._url}/v1/chat/completions \\
+  curl{self._ca_option()} {self._url}/v1/chat/completions \\
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{question}'
 
-  from openai import OpenAI
+  from openai import OpenAI{self._ca_note()}
   client = OpenAI(base_url="{self._url}/v1", api_key="{key}")
   question = [{{"role": "user", "content": "{QUESTION}"}}]
   for chunk in client.chat.completions.create(model="{model}", messages=question, stream=True):
       print(chunk.choices[0].delta.content or "", end="", flush=True)
 """
 
+    def _ca_option(self) -> str:
+        if not self._config.settings.tls.self_signed:
+            return ""
+        return f" --cacert {self._config.data / 'tls' / 'ca.pem'}"
+
+    def _ca_note(self) -> str:
+        if not self._config.settings.tls.self_signed:
+            return ""
+        return f"    # run with SSL_CERT_FILE={self._config.data / 'tls' / 'ca.pem'}"
+
     def _say(self, sentence: str) -> None:
         if not self._json:
             print(sentence, flush=True)
+
+
+def _trust(directory: Path) -> str:
+    """How clients come to trust the local authority."""
+    from inhouse.gateway import local_ca
+
+    ca = local_ca.authority(directory)
+    return f"""
+Clients must trust the local authority {ca}
+(SHA-256 {local_ca.fingerprint(ca)}):
+
+  curl        --cacert FILE
+  Python      SSL_CERT_FILE=FILE in the environment of the program
+  Node        NODE_EXTRA_CA_CERTS=FILE
+  Debian      cp FILE /usr/local/share/ca-certificates/inhouse.crt && update-ca-certificates"""
 
 
 def _with_key(key: str) -> str:

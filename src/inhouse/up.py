@@ -46,6 +46,7 @@ from inhouse.gateway.pipeline import Gateway, serve
 from inhouse.gateway.refuse import malformed_answer
 from inhouse.gateway.screen import Screening
 from inhouse.gateway.settle import Meter
+from inhouse.gateway.tls import Certificates
 from inhouse.greeting import Greeting
 from inhouse.identity.keyring import KeyRing
 from inhouse.identity.keys import Keys
@@ -315,7 +316,7 @@ async def _listening(
         max_connections=section.max_connections,
     )
     operations.watch_connections(shared.connections)
-    front = Listener(clients, shared)
+    front = Listener(clients, shared, _certificates(config))
     back = Listener(admin, Listening(operations.serve, malformed, max_connections=256))
     await front.start()
     await back.start()
@@ -324,6 +325,20 @@ async def _listening(
     finally:
         await front.stop(0)
         await back.stop(0)
+
+
+def _certificates(config: Config) -> Certificates | None:
+    tls = config.settings.tls
+    if tls.self_signed:
+        from inhouse.gateway import local_ca  # makes keys, which few starts need
+
+        host = config.settings.gateway.listen.rpartition(":")[0].strip("[]")
+        return Certificates(*local_ca.ensure(config.data / "tls", host))
+    if tls.certificate:
+        base = config.file.parent if config.file is not None else Path()
+        certificate, key = (base / Path(text).expanduser() for text in (tls.certificate, tls.key))
+        return Certificates(certificate, key)
+    return None
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from inhouse.config.decode import Decoder
 from inhouse.config.problems import Problems
-from inhouse.config.schema import Config, EngineSection, Model, ModelSection, Settings
+from inhouse.config.schema import Config, EngineSection, Model, ModelSection, Settings, TlsSection
 from inhouse.config.sources import BUILTIN_TASKS, Sources, models_in
 from inhouse.domain import Task
 from inhouse.errors import ConfigurationError, Problem, UsageError
@@ -234,17 +234,25 @@ class _Loader:
                 self._problems.add(
                     "gateway.trusted_proxies", proxy, "must be an address or a network: 10.0.1.0/24"
                 )
-        if host and not _loopback(host) and not gateway.trusted_proxies:
+        if host and not _loopback(host) and not gateway.trusted_proxies and not settings.tls.on:
             self._problems.add(
                 "gateway.listen",
                 gateway.listen,
-                "would send keys and prompts in plain text; listen on 127.0.0.1, or name the "
-                "TLS proxy in front in gateway.trusted_proxies",
+                "would send keys and prompts in plain text; listen on 127.0.0.1, give a "
+                "certificate in [tls], or name the TLS proxy in front in gateway.trusted_proxies",
             )
+        self._check_tls(settings.tls)
         if admin_host and not _loopback(admin_host):
             self._problems.add("admin.listen", admin.listen, "must be on loopback: 127.0.0.1:8081")
         if port and (host, port) == (admin_host, admin_port):
             self._problems.add("admin.listen", admin.listen, "is gateway.listen too; take another")
+
+    def _check_tls(self, tls: TlsSection) -> None:
+        if bool(tls.certificate) != bool(tls.key):
+            missing = "key" if tls.certificate else "certificate"
+            self._problems.add(f"tls.{missing}", "", "is needed beside the other of the two")
+        elif tls.certificate and tls.self_signed:
+            self._problems.add("tls.self_signed", True, "goes without tls.certificate")
 
     def _address(self, path: str, text: str) -> tuple[str, int]:
         host, _, port = text.rpartition(":")

@@ -35,7 +35,7 @@ class GatewaySection:
     trusted_proxies: list[str] = key(
         [],
         "addresses or networks of the proxies in front, which may say who the client is; "
-        "required to listen beyond loopback, because this listener speaks plain text",
+        "required to listen beyond loopback without [tls]",
     )
     max_connections: int = key(4096, "open client connections", least=1, most=100_000)
     max_body_bytes: int = key(8_388_608, "largest request body", least=1024, most=268_435_456)
@@ -63,6 +63,21 @@ class GatewaySection:
     extra_fields: list[str] = key(
         [], "names of further top-level request fields that are passed on to the engine"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSection:
+    """TLS 1.3 at the clients' listener. New files are used as soon as they are there."""
+
+    self_signed: bool = key(
+        False, "make a local authority and a certificate in DATA/tls, where there is none"
+    )
+    certificate: str = key("", "PEM file of the certificate, with those between it and the root")
+    key: str = key("", "PEM file of its private key")
+
+    @property
+    def on(self) -> bool:
+        return self.self_signed or bool(self.certificate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +209,7 @@ class Settings:
     """The whole file."""
 
     gateway: GatewaySection = field(default_factory=GatewaySection)
+    tls: TlsSection = field(default_factory=TlsSection)
     admin: AdminSection = field(default_factory=AdminSection)
     models: dict[str, ModelSection] = field(default_factory=dict)
     engines: dict[str, EngineSection] = field(default_factory=dict)

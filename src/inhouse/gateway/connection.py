@@ -57,6 +57,7 @@ class Listening:
         self.request_timeout_s = request_timeout_s
         self.write_timeout_s = write_timeout_s
         self.max_connections = max_connections
+        self.fields = b""  # header lines of every answer here
         self.connections: set[Connection] = set()
         self.stopping = False
         self.loop = asyncio.get_running_loop()
@@ -258,6 +259,10 @@ class Connection(asyncio.Protocol):
         return bool(self._kept or self._ahead)
 
     @property
+    def fields(self) -> bytes:
+        return self._shared.fields
+
+    @property
     def can_keep(self) -> bool:
         """Whether a next request can be read behind this one's answer."""
         return self._request_whole and not self._overrun and not self._shared.stopping
@@ -333,8 +338,10 @@ class Connection(asyncio.Protocol):
         self.state = State.LINGER
         self._ahead = b""
         self.deadline = 0.0  # set once all is out
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        if not self.transport.can_write_eof():
+            self.transport.close()  # TLS: says its own goodbye, once all is out
+            return
+        self.transport.write_eof()
         self.transport.resume_reading()
 
     # Deadlines, told by the listener's sweep

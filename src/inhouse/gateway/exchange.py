@@ -111,7 +111,8 @@ class Exchange:
             framing += b"connection: close\r\n"
         self.started = True
         self._connection.write(
-            b"HTTP/1.1 %d %s\r\n%s%s\r\n" % (status, REASONS.get(status, b"-"), fields, framing)
+            b"HTTP/1.1 %d %s\r\n%s%s%s\r\n"
+            % (status, REASONS.get(status, b"-"), fields, self._connection.fields, framing)
         )
 
     def write(self, data: bytes) -> None:
@@ -140,10 +141,11 @@ class Exchange:
         self.started = True
         self.bytes_out += len(body)
         keep = self.head.keep_alive and self._connection.can_keep
-        head = b"HTTP/1.1 %d %s\r\n%s%scontent-length: %d\r\n\r\n" % (
+        head = b"HTTP/1.1 %d %s\r\n%s%s%scontent-length: %d\r\n\r\n" % (
             status,
             REASONS.get(status, b"-"),
             fields,
+            self._connection.fields,
             b"" if keep else b"connection: close\r\n",
             len(body),
         )

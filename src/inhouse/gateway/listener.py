@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 from inhouse.errors import UsageError
 from inhouse.gateway.connection import Connection, Listening, State
+from inhouse.gateway.tls import HANDSHAKE_S, HSTS, Certificates
 
 SWEEP_S = 0.25
 BACKLOG = 4096
@@ -34,8 +35,13 @@ def bind(address: str, name: str) -> socket.socket:
 class Listener:
     """Serves one socket until stopped."""
 
-    def __init__(self, sock: socket.socket, shared: Listening) -> None:
+    def __init__(
+        self, sock: socket.socket, shared: Listening, certificates: Certificates | None = None
+    ) -> None:
         self._sock = sock
+        self._certificates = certificates
+        if certificates is not None:
+            shared.fields += HSTS
         self._shared = shared
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -47,9 +53,16 @@ class Listener:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        certificates = self._certificates
         self._server = await loop.create_server(
-            lambda: Connection(self._shared), sock=self._sock, backlog=BACKLOG
+            lambda: Connection(self._shared),
+            sock=self._sock,
+            backlog=BACKLOG,
+            ssl=certificates.context if certificates else None,
+            ssl_handshake_timeout=HANDSHAKE_S if certificates else None,
         )
+        if certificates is not None:
+            certificates.watch()
         self._sweeper = loop.create_task(self._sweep())
 
     async def stop(self, timeout_s: float) -> int:
@@ -67,6 +80,8 @@ class Listener:
         cut = self._busy()
         for connection in list(self._shared.connections):
             connection.transport.abort()
+        if self._certificates is not None:
+            await self._certificates.stop()
         await asyncio.sleep(0)
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -1,0 +1,155 @@
+"""TLS at the listener, and the local authority that comes with it."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from tests.gateway.harness import BODIES, gateway
+from tests.gateway.test_connection import refuse
+
+from inhouse.errors import UsageError
+from inhouse.gateway import local_ca
+from inhouse.gateway.connection import Listening
+from inhouse.gateway.exchange import Exchange
+from inhouse.gateway.listener import Listener, bind
+from inhouse.gateway.tls import Certificates
+from inhouse.upstream.fake_engine import FakeEngine, Faults
+
+REQUEST = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+async def greet(exchange: Exchange) -> None:
+    exchange.respond(200, b"", b"x")
+
+
+@asynccontextmanager
+async def listening(certificates: Certificates) -> AsyncIterator[int]:
+    listener = Listener(bind("127.0.0.1:0", "test"), Listening(greet, refuse), certificates)
+    await listener.start()
+    try:
+        yield int(listener.address.rpartition(":")[2])
+    finally:
+        await listener.stop(1)
+
+
+def trusting(ca: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca))
+
+
+async def served_serial(port: int, context: ssl.SSLContext) -> int:
+    """The serial number of the certificate that a new connection is shown."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+async def test_tls_1_3_and_nothing_older(tmp_path: Path) -> None:
+    certificates = Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"))
+    async with listening(certificates) as port:
+        context = trusting(local_ca.authority(tmp_path))
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+        assert writer.get_extra_info("ssl_object").version() == "TLSv1.3"
+        writer.write(REQUEST)
+        answer = await reader.readuntil(b"\r\n\r\nx")
+        assert b"strict-transport-security: max-age=31536000\r\n" in answer
+        writer.close()
+        old = trusting(local_ca.authority(tmp_path))
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.open_connection("127.0.0.1", port, ssl=old)
+
+
+async def test_a_client_that_does_not_trust_the_authority_sees_an_error(tmp_path: Path) -> None:
+    certificates = Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"))
+    async with listening(certificates) as port:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection("127.0.0.1", port, ssl=ssl.create_default_context())
+
+
+async def test_a_new_certificate_is_used_without_a_dropped_connection(tmp_path: Path) -> None:
+    certificate, key = local_ca.ensure(tmp_path, "127.0.0.1")
+    certificates = Certificates(certificate, key)
+    context = trusting(local_ca.authority(tmp_path))
+    async with listening(certificates) as port:
+        certificates.watch(0.02)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        before = await served_serial(port, context)
+        certificate.unlink()
+        local_ca.ensure(tmp_path, "127.0.0.1")
+        async with asyncio.timeout(5):
+            while await served_serial(port, context) == before:
+                await asyncio.sleep(0.02)
+        writer.write(REQUEST)
+        assert (await reader.readuntil(b"\r\n\r\nx")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_a_bad_certificate_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = local_ca.ensure(tmp_path / "a", "127.0.0.1")
+    _, other_key = local_ca.ensure(tmp_path / "b", "127.0.0.1")
+    certificates = Certificates(certificate, key)
+    context = trusting(local_ca.authority(tmp_path / "a"))
+    async with listening(certificates) as port:
+        serial = await served_serial(port, context)
+        for content in (other_key.read_bytes(), b"", b"-----BEGIN PRIVATE KEY-----\n"):
+            key.write_bytes(content)
+            assert not certificates.reload()
+            assert await served_serial(port, context) == serial
+        key.unlink()
+        assert not certificates.reload()
+        assert await served_serial(port, context) == serial
+    assert "the new certificate is not used" in caplog.text
+
+
+def test_what_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    certificate, key = local_ca.ensure(tmp_path, "127.0.0.1")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Certificates(certificate, tmp_path / "nothing.key")
+    with pytest.raises(UsageError, match="do not go together"):
+        Certificates(key, certificate)
+
+
+def test_the_local_certificate_is_made_anew_before_its_end_and_for_new_names(
+    tmp_path: Path,
+) -> None:
+    def serial() -> int:
+        return x509.load_pem_x509_certificate((tmp_path / "server.pem").read_bytes()).serial_number
+
+    now = datetime.now(UTC)
+    local_ca.ensure(tmp_path, "127.0.0.1", now)
+    first, ca = serial(), local_ca.authority(tmp_path).read_bytes()
+    local_ca.ensure(tmp_path, "127.0.0.1", now + timedelta(days=30))
+    assert serial() == first
+    local_ca.ensure(tmp_path, "127.0.0.1", now + timedelta(days=70))
+    second = serial()
+    assert second != first
+    local_ca.ensure(tmp_path, "192.168.7.8", now + timedelta(days=70))
+    assert serial() != second
+    assert local_ca.authority(tmp_path).read_bytes() == ca
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {0o600}
+
+
+async def test_a_whole_gateway_over_tls(tmp_path: Path) -> None:
+    toml = '[gateway]\nlisten = "127.0.0.1:0"\n[tls]\nself_signed = true\n'
+    async with (
+        FakeEngine(Faults(tokens=50)) as engine,
+        gateway(tmp_path, engine, toml=toml) as talk,
+    ):
+        ca = local_ca.authority(talk.config.data / "tls")
+        url = str(talk.client.base_url).replace("http:", "https:")
+        headers = {"authorization": f"Bearer {talk.key}"}
+        async with httpx.AsyncClient(verify=trusting(ca), base_url=url, headers=headers) as client:
+            for stream in (True, False):
+                body = BODIES["/v1/chat/completions"] | {"stream": stream}
+                answer = await client.post("/v1/chat/completions", json=body)
+                assert answer.text.count("hello") == 50
