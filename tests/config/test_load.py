@@ -51,7 +51,8 @@ BAD = [
     (
         "[gateway]\nlisten = '0.0.0.0:80'",
         'gateway.listen = "0.0.0.0:80": would send keys and prompts in plain text; listen on '
-        "127.0.0.1, or name the TLS proxy in front in gateway.trusted_proxies",
+        "127.0.0.1, give a certificate in [tls], or name the TLS proxy in front in "
+        "gateway.trusted_proxies",
     ),
     ("[admin]\nlisten = '10.0.0.1:1'", 'admin.listen = "10.0.0.1:1": must be on loopback: 127.0.0.1:8081'),
     ("[admin]\nlisten = '127.0.0.1:8080'", 'admin.listen = "127.0.0.1:8080": is gateway.listen too; take another'),
