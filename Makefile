@@ -22,7 +22,7 @@ dev: models
 	@scripts/install dev
 
 test: dev  ## all tests, with everything they need; ARGS="tests/fleet -x" for some
-	@scripts/system-packages strace iproute2 libgomp1
+	@scripts/system-packages strace iproute2 libgomp1 nginx-light haproxy
 	@.venv/bin/python -m pytest $(ARGS)
 
 check: dev  ## format, lint and types
