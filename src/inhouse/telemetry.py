@@ -8,12 +8,94 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 FIRST_BYTE_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 DURATION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+class Distribution:
+    """A histogram: how many values fell up to each bound, and their sum."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def buckets(self) -> tuple[list[tuple[str, float]], float]:
+        """Cumulative counts by bound, and the sum, as Prometheus wants them."""
+        totals = accumulate(self._counts)
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        return [
+            (bound, float(total)) for bound, total in zip(bounds, totals, strict=True)
+        ], self._sum
+
+
+class ModelTraffic:
+    """What one model's whole answers took and used."""
+
+    __slots__ = ("completion_tokens", "duration_s", "first_byte_s", "prompt_tokens")
+
+    def __init__(self) -> None:
+        self.duration_s = Distribution(DURATION_BUCKETS_S)
+        self.first_byte_s = Distribution(FIRST_BYTE_BUCKETS_S)
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+
+
+class Traffic(Collector):
+    """The counts of the request path: plain numbers, which become metrics when somebody asks.
+
+    Counting on prometheus_client's own objects costs as much as parsing a request does.
+    """
+
+    def __init__(self) -> None:
+        self.requests: defaultdict[tuple[str, str, str, int], int] = defaultdict(int)
+        self.models: defaultdict[str, ModelTraffic] = defaultdict(ModelTraffic)
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "inhouse_requests",
+            "Requests by dialect, model, outcome and status.",
+            labels=("dialect", "model", "outcome", "status"),
+        )
+        for (dialect, model, outcome, status), count in list(self.requests.items()):
+            requests.add_metric((dialect, model, outcome, str(status)), count)
+        yield requests
+        duration = HistogramMetricFamily(
+            "inhouse_request_duration_seconds",
+            "From the request's head to the answer's last byte.",
+            labels=("model",),
+        )
+        first_byte = HistogramMetricFamily(
+            "inhouse_first_byte_seconds",
+            "From the request's head to the answer's first byte.",
+            labels=("model",),
+        )
+        tokens = CounterMetricFamily(
+            "inhouse_tokens", "Tokens as the engines counted them.", labels=("model", "direction")
+        )
+        for name, traffic in list(self.models.items()):
+            duration.add_metric((name,), *traffic.duration_s.buckets())
+            first_byte.add_metric((name,), *traffic.first_byte_s.buckets())
+            tokens.add_metric((name, "prompt"), traffic.prompt_tokens)
+            tokens.add_metric((name, "completion"), traffic.completion_tokens)
+        yield from (duration, first_byte, tokens)
 
 
 class Metrics:
@@ -21,32 +103,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "inhouse_requests",
-            "Requests by dialect, model, outcome and status.",
-            ("dialect", "model", "outcome", "status"),
-            registry=registry,
-        )
-        self.duration = Histogram(
-            "inhouse_request_duration_seconds",
-            "From the request's head to the answer's last byte.",
-            ("model",),
-            buckets=DURATION_BUCKETS_S,
-            registry=registry,
-        )
-        self.first_byte = Histogram(
-            "inhouse_first_byte_seconds",
-            "From the request's head to the answer's first byte.",
-            ("model",),
-            buckets=FIRST_BYTE_BUCKETS_S,
-            registry=registry,
-        )
-        self.tokens = Counter(
-            "inhouse_tokens",
-            "Tokens as the engines counted them.",
-            ("model", "direction"),
-            registry=registry,
-        )
+        self.traffic = Traffic()
+        registry.register(self.traffic)
         self.running = Gauge(
             "inhouse_requests_running", "Requests at an engine now.", ("model",), registry=registry
         )

@@ -1,7 +1,5 @@
 """Settle: what was used and how it ended, into the audit log and the metrics."""
 
-from prometheus_client import Counter, Histogram
-
 from inhouse.domain import Dialect, OutcomeKind, Usage
 from inhouse.gateway.record import Entry
 from inhouse.telemetry import Metrics
@@ -11,23 +9,17 @@ UNKNOWN = "unknown"
 
 
 class Meter:
-    """The metrics of the request path. Keeps the labelled children: looking one up costs more
-    than counting on it."""
+    """The metrics of the request path."""
 
     def __init__(self, metrics: Metrics, models: frozenset[str]) -> None:
         self._metrics = metrics
+        self._traffic = metrics.traffic
         self._models = models
-        self._requests: dict[tuple[str, str, str, int], Counter] = {}
-        self._by_model: dict[str, tuple[Histogram, Histogram, Counter, Counter]] = {}
 
     def count(self, entry: Entry, dialect: Dialect, outcome: OutcomeKind, status: int) -> None:
         """One request ended."""
         model = self._model(entry)
-        name = (dialect.value, model, outcome.value, status)
-        child = self._requests.get(name)
-        if child is None:
-            child = self._requests[name] = self._metrics.requests.labels(*name[:3], str(status))
-        child.inc()
+        self._traffic.requests[dialect.value, model, outcome.value, status] += 1
         if outcome is OutcomeKind.CANCELLED:
             self._metrics.abandoned.labels(model).inc()
 
@@ -35,21 +27,13 @@ class Meter:
         """One whole answer was given."""
         model = self._model(entry)
         if entry.ask is not None:
-            self.count(entry, entry.ask.dialect, OutcomeKind.ANSWERED, 200)
-        children = self._by_model.get(model)
-        if children is None:
-            metrics = self._metrics
-            children = self._by_model[model] = (
-                metrics.duration.labels(model),
-                metrics.first_byte.labels(model),
-                metrics.tokens.labels(model, "prompt"),
-                metrics.tokens.labels(model, "completion"),
-            )
-        duration, first_byte, prompt, completion = children
-        duration.observe(entry.duration_ms() / 1000)
-        first_byte.observe((entry.first_byte_ms or 0.0) / 1000)
-        prompt.inc(usage.prompt_tokens or 0)
-        completion.inc(usage.completion_tokens or 0)
+            key = (entry.ask.dialect.value, model, OutcomeKind.ANSWERED.value, 200)
+            self._traffic.requests[key] += 1
+        traffic = self._traffic.models[model]
+        traffic.duration_s.observe(entry.duration_ms() / 1000)
+        traffic.first_byte_s.observe((entry.first_byte_ms or 0.0) / 1000)
+        traffic.prompt_tokens += usage.prompt_tokens or 0
+        traffic.completion_tokens += usage.completion_tokens or 0
 
     def failed_over(self, target: Target) -> None:
         """This engine took over a request that another had failed."""
