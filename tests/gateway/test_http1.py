@@ -23,7 +23,7 @@ def test_a_plain_request_is_read() -> None:
         fields={
             b"host": b"localhost:8080",
             b"content-length": b"12",
-            b"authorization": b"Bearer  x \t",
+            b"authorization": b"Bearer  x",
         },
         length=12,
         keep_alive=True,
@@ -165,7 +165,7 @@ def test_refused_hosts(host: bytes) -> None:
 
 @pytest.mark.parametrize("host", [b"a", b"a.b:80", b"[::1]:8080", b"127.0.0.1", b"a_b \t"])
 def test_accepted_hosts(host: bytes) -> None:
-    assert parse_head(head(host=b"Host: " + host + b"\r\n")).fields[b"host"] == host
+    assert parse_head(head(host=b"Host: " + host + b"\r\n")).fields[b"host"] == host.rstrip()
 
 
 def test_http_1_0_has_no_chunks_and_is_not_kept() -> None:

@@ -21,9 +21,8 @@ _REQUEST_LINE = re.compile(
     rb"(" + _PATH + rb"|[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.\-_:\[\]]+(?:" + _PATH + rb")?|\*) "
     rb"HTTP/1\.([01])\r\n"
 )
-_FIELD = rb"(" + _TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
-_FIELDS = re.compile(rb"(?:" + _TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*+")
-_EACH_FIELD = re.compile(_FIELD)
+_NAME = re.compile(_TOKEN)
+_IN_VALUES = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 _HOST = re.compile(rb"(?:[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
@@ -78,14 +77,7 @@ def parse_head(data: bytes) -> Head:
         raise Malformed(400, _why_line(data))
     if line.end() > MAX_LINE_BYTES:
         raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
-    if _FIELDS.fullmatch(data, line.end()) is None:
-        raise Malformed(400, "a header line is not of the form 'name: value'")
-    pairs: list[tuple[bytes, bytes]] = _EACH_FIELD.findall(data, line.end())
-    fields = {name.lower(): value for name, value in pairs}
-    if len(fields) != len(pairs):
-        fields = _combined(pairs)
-    if len(pairs) > MAX_FIELDS:
-        raise Malformed(431, f"more than {MAX_FIELDS} header lines")
+    fields = _fields(data[line.end() : -2]) if len(data) > line.end() else {}
     method, target, minor = line.groups()
     version_1_1 = minor == b"1"
     path, query = _target(target, fields.get(b"host"), version_1_1)
@@ -167,10 +159,23 @@ def _why_line(data: bytes) -> str:
     return "the request line is not one of HTTP/1.1: 'METHOD /path HTTP/1.1'"
 
 
-def _combined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _fields(block: bytes) -> dict[bytes, bytes]:
+    """The fields in the lines of a head, each `name: value`."""
+    lines = block.split(b"\r\n")
+    if len(lines) > MAX_FIELDS:
+        raise Malformed(431, f"more than {MAX_FIELDS} header lines")
+    # Whatever is no character of a field must be the line ends that were split at
+    if block.translate(None, _IN_VALUES) != b"\r\n" * (len(lines) - 1):
+        raise _not_a_field()
     fields: dict[bytes, bytes] = {}
-    for name, value in pairs:
-        folded = name.lower()
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        folded = _FOLDED.get(name)
+        if folded is None:
+            folded = _folded(name)
+        if not colon:
+            raise _not_a_field()
+        value = value.strip(b" \t")
         if folded not in fields:
             fields[folded] = value
         elif folded in _ONCE:
@@ -178,6 +183,25 @@ def _combined(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         else:
             fields[folded] += b", " + value
     return fields
+
+
+_FOLDED: dict[bytes, bytes] = {}
+"""Names as they were written, and in lower case: clients write the same few ones every time."""
+_MOST_FOLDED = 1000
+_LONGEST_FOLDED = 64
+
+
+def _folded(name: bytes) -> bytes:
+    if _NAME.fullmatch(name) is None:
+        raise _not_a_field()
+    folded = name.lower()
+    if len(_FOLDED) < _MOST_FOLDED and len(name) <= _LONGEST_FOLDED:
+        _FOLDED[name] = folded
+    return folded
+
+
+def _not_a_field() -> Malformed:
+    return Malformed(400, "a header line is not of the form 'name: value'")
 
 
 def _closes(connection: bytes | None) -> bool:
@@ -189,10 +213,8 @@ def _closes(connection: bytes | None) -> bool:
 def _target(target: bytes, host: bytes | None, version_1_1: bool) -> tuple[bytes, bytes]:
     if host is None and version_1_1:
         raise Malformed(400, "the Host header is missing")
-    if host is not None:
-        host = host.rstrip(b" \t")
-        if _HOST.fullmatch(host) is None:
-            raise Malformed(400, "the Host header is not 'name' or 'name:port'")
+    if host is not None and _HOST.fullmatch(host) is None:
+        raise Malformed(400, "the Host header is not 'name' or 'name:port'")
     if target[:1] != b"/":
         target = _origin_form(target, host)
     path, _, query = target.partition(b"?")
@@ -222,12 +244,12 @@ def _refuse_unserved(method: bytes, fields: dict[bytes, bytes]) -> None:
             400, "protocol upgrades are not served; speak HTTP/1.1 (Java: HttpClient.Version)"
         )
     encoding = fields.get(b"content-encoding")
-    if encoding is not None and encoding.strip().lower() != b"identity":
+    if encoding is not None and encoding.lower() != b"identity":
         raise Malformed(
             415, "encoded bodies are not served; send the body without Content-Encoding"
         )
     expectation = fields.get(b"expect")
-    if expectation is not None and expectation.strip().lower() != b"100-continue":
+    if expectation is not None and expectation.lower() != b"100-continue":
         raise Malformed(417, "no expectation but '100-continue' is served")
 
 
@@ -239,12 +261,11 @@ def _framing(fields: dict[bytes, bytes], version_1_1: bool) -> int:
             raise Malformed(400, "Transfer-Encoding does not exist in HTTP/1.0")
         if length is not None:
             raise Malformed(400, "both Content-Length and Transfer-Encoding came; send one")
-        if coding.rstrip(b" \t").lower() != b"chunked":
+        if coding.lower() != b"chunked":
             raise Malformed(501, "no transfer coding but 'chunked' is served")
         return -1
     if length is None:
         return 0
-    length = length.rstrip(b" \t")
     if _LENGTH.fullmatch(length) is None:
         raise Malformed(400, "Content-Length is not a plain decimal number")
     return int(length)
