@@ -1,15 +1,30 @@
-"""Screens an answer that comes in events, and lets none out before its text was looked at.
+"""Screens an answer that comes in events, and lets none out before its texts were looked at.
 
-    events in ──► window of text: [ already looked at | new ] ──► events out
+    event, with pieces of texts ──► a window for each text ──► events out, in order
 
-A match may lie across events, so the last `longest` characters stay in the window, and with
-`hold_back` the events that carry them stay here. Whether the text came in one event or in many
-changes nothing of what is found.
+An answer has several texts at once: choices, tool calls, what is thought and what is said. Each
+is looked at for itself, so that nothing between two pieces of one hides what they make together.
+
+With `hold_back`, an event stays here while one of its texts ends in the beginning of something
+sensitive; those behind it stay too. Most texts end in no such thing, and go out at once.
 """
 
 from collections import deque
+from collections.abc import Hashable, Iterable
 
-from inhouse.dlp.screen import Screener, Verdict
+from inhouse.dlp.screen import Findings, Screener, Verdict
+from inhouse.dlp.window import Window
+
+MOST_TEXTS = 4096
+"""Texts of one answer that are looked at; an answer with more is one that cannot be."""
+
+PATIENCE = 32
+"""Events without a piece of a text that holds them back, beyond one for each other text."""
+
+MOST_HELD_BYTES = 262_144
+
+Piece = tuple[Hashable, str]
+"""A text's key and what came of it. The key None is of a text that is complete in itself."""
 
 
 class AnswerScreen:
@@ -18,53 +33,76 @@ class AnswerScreen:
     def __init__(self, screener: Screener, *, hold_back: bool) -> None:
         self._screener = screener
         self._hold_back = hold_back
-        self._window = ""
-        self._window_at = 0  # where the window begins in the whole text
-        self._length = 0  # of the whole text so far
-        self._held: deque[tuple[int, bytes]] = deque()  # where an event's text ends, the event
-        self._seen: set[tuple[str, int]] = set()
-        self.verdicts: list[Verdict] = []
+        self._findings = Findings()
+        self._windows: dict[Hashable, Window] = {}
+        self._texts = 0  # seen so far, complete ones among them
+        self._events = 0
+        self._held: deque[tuple[bytes, list[tuple[Window, int]]]] = deque()
+        self._held_bytes = 0
 
-    def feed(self, event: bytes, text: str) -> bytes:
-        """Take an event and its text; the events that may go out now, unless `verdicts` grew:
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return self._findings.verdicts
+
+    def unreadable(self, why: str) -> None:
+        """An event came that cannot be looked at."""
+        self._findings.unreadable(why)
+
+    def feed(self, event: bytes, pieces: Iterable[Piece]) -> bytes:
+        """Take an event and its texts; the events that may go out now, unless `verdicts` grew:
         look at them first, for one may begin in what is returned."""
-        self._length += len(text)
-        if text:
-            self._window += text
-            self._look(ended=False)
-        if not self._hold_back:
+        self._events += 1
+        waits = []
+        for key, text in pieces:
+            window = self._windows.get(key) or self._begin(key)
+            window.add(text)
+            window.last = self._events
+            if key is None:
+                window.end()
+            elif window.clear < window.length:
+                waits.append((window, window.length))
+        if not self._hold_back or not (waits or self._held):
             return event
-        self._held.append((self._length, event))
-        return self._released(self._length - self._screener.longest)
+        self._held.append((event, waits))
+        self._held_bytes += len(event)
+        return self._released()
 
     def close(self) -> bytes:
         """The answer has ended: look at the rest; what was held back."""
-        self._look(ended=True)
-        return self._released(self._length)
+        for window in self._windows.values():
+            window.end()
+        return self._released()
 
-    def _released(self, up_to: int) -> bytes:
-        """The events whose text ends before anything that a match could still begin in."""
+    def _begin(self, key: Hashable) -> Window:
+        window = Window(self._screener, self._findings, self._texts)
+        self._texts += 1
+        if key is None:
+            return window
+        if len(self._windows) >= MOST_TEXTS:
+            self.unreadable(f"more than {MOST_TEXTS} texts at once")
+            return window
+        self._windows[key] = window
+        return window
+
+    def _released(self) -> bytes:
+        """The first events of those held that wait for nothing any more."""
         out = []
-        while self._held and self._held[0][0] <= up_to:
-            out.append(self._held.popleft()[1])
+        while self._held and self._may_go(self._held[0][1]):
+            event, _ = self._held.popleft()
+            self._held_bytes -= len(event)
+            out.append(event)
         return b"".join(out)
 
-    def _look(self, *, ended: bool) -> None:
-        """Look at the window; then keep of it what a match that is not complete could need.
+    def _may_go(self, waits: list[tuple[Window, int]]) -> bool:
+        for window, length in waits:
+            if window.clear < length:
+                if not self._waited_enough(window):
+                    return False
+                window.end()
+        return True
 
-        A match that touches the window's end may grow with the next event, or turn out to be
-        none: it is believed once the text went on behind it, or ended.
-        """
-        longest = self._screener.longest
-        for rule, start, end in self._screener.spans(self._window):
-            if end == len(self._window) and not ended:
-                continue
-            at = self._window_at + start
-            if (rule.id, at) not in self._seen:
-                self._seen.add((rule.id, at))
-                place = f"{at}-{self._window_at + end}"
-                self.verdicts.append(Verdict(rule.id, rule.klass, place))
-        excess = len(self._window) - 2 * longest
-        if excess > 0:
-            self._window = self._window[excess:]
-            self._window_at += excess
+    def _waited_enough(self, window: Window) -> bool:
+        """Whether a text paused for so long that what it holds back should go out. It is looked
+        at as if it had ended, so that of a value no more goes out than its beginning."""
+        paused = self._events - window.last
+        return paused > PATIENCE + len(self._windows) or self._held_bytes > MOST_HELD_BYTES

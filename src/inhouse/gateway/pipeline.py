@@ -103,7 +103,7 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     entry.bytes_in = exchange.body_bytes
     model, entry.rule = authorize(principal, ask, gateway.config.models)
     with gateway.limiter.reserve(principal, gateway.monotonic()):
-        entry.verdicts = gateway.screening.look(ask)
+        entry.verdicts = await gateway.screening.look(ask)
         gateway.screening.judge(entry.verdicts)
         async with gateway.queues[model.name]:
             await entry.intent(
@@ -128,7 +128,7 @@ async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answ
     gate = gateway.screening.answer()
     entry.verdicts_out = gate.verdicts
     if answer.whole:
-        gate.whole(reader.ending)
+        await gate.whole(reader.ending)
     else:
         head += b"x-accel-buffering: no\r\n"  # for an nginx in front
         await _stream(exchange, head, answer, gate)

@@ -2,17 +2,20 @@
 
 Three modes each way. `off` looks at nothing. `log` notes the rules that matched in the audit log.
 `block` refuses a prompt; of an answer it lets nothing out that was not looked at, and ends it.
+What cannot be looked at is noted or blocked like a find.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 
 from inhouse.audit.record import VerdictNote
 from inhouse.config.schema import DlpSection
-from inhouse.dlp.screen import Screener, Verdict
+from inhouse.dlp.screen import UNREADABLE, Findings, Screener, Verdict
 from inhouse.dlp.stream import AnswerScreen
+from inhouse.dlp.texts import steps
 from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.shapes import Ask
-from inhouse.upstream.dialects.spoken import events, spoken
+from inhouse.upstream.dialects.spoken import Unreadable, events, spoken, spoken_whole
 
 OFF, BLOCK = "off", "block"
 
@@ -23,7 +26,7 @@ class AnswerGate:
     def __init__(self) -> None:
         self.verdicts: list[VerdictNote] = []
 
-    def whole(self, body: bytes) -> None:
+    async def whole(self, body: bytes) -> None:
         """Look at an answer that goes out in one piece."""
 
     def pass_on(self, piece: bytes) -> bytes:
@@ -47,26 +50,47 @@ class ScreenedAnswer(AnswerGate):
         self._block = block
         self._stream = AnswerScreen(screener, hold_back=block)
 
-    def whole(self, body: bytes) -> None:
-        self._judge(self._screener.scan([spoken(body)]))
+    async def whole(self, body: bytes) -> None:
+        findings = Findings()
+        try:
+            await _scan(self._screener, spoken_whole(body), findings)
+        except Unreadable:
+            findings.unreadable("the answer")
+        self._judge(findings.verdicts)
 
     def pass_on(self, piece: bytes) -> bytes:
-        out = [self._stream.feed(event, spoken(event)) for event in events(piece)]
+        out = b"".join(map(self._look, events(piece)))
         self._judge(self._stream.verdicts)
-        return b"".join(out)
+        return out
 
     def rest(self, ending: bytes) -> bytes:
-        self._stream.feed(b"", spoken(ending))
+        self._look(ending, goes_out=b"")
         left = self._stream.close()
         self._judge(self._stream.verdicts)
         return left
 
+    def _look(self, event: bytes, goes_out: bytes | None = None) -> bytes:
+        """What may go out once an event was looked at.
+
+        A comment goes nowhere where it would go unseen: no client reads it.
+        """
+        try:
+            texts = spoken(event)
+        except Unreadable:
+            self._stream.unreadable("an event")
+            texts = []
+        if texts is None:
+            return b"" if self._block else event
+        return self._stream.feed(event if goes_out is None else goes_out, texts)
+
     def _judge(self, verdicts: list[Verdict]) -> None:
+        if not verdicts:
+            return
         new = verdicts[len(self.verdicts) :]
         for verdict in new:
             self._found(verdict.rule, "answer")
         self.verdicts += _notes(new)
-        if verdicts and self._block:
+        if self._block:
             raise _blocked("the answer", self.verdicts)
 
 
@@ -80,14 +104,15 @@ class Screening:
         self._screener = screener
         self._found = found
 
-    def look(self, ask: Ask) -> list[VerdictNote]:
+    async def look(self, ask: Ask) -> list[VerdictNote]:
         """What is found in a prompt."""
         if self._dlp.prompt == OFF:
             return []
-        verdicts = self._screener.scan(ask.texts)
-        for verdict in verdicts:
+        findings = Findings()
+        await _scan(self._screener, ask.texts, findings)
+        for verdict in findings.verdicts:
             self._found(verdict.rule, "prompt")
-        return _notes(verdicts)
+        return _notes(findings.verdicts)
 
     def judge(self, verdicts: list[VerdictNote]) -> None:
         """A refusal, where what was found blocks the prompt."""
@@ -101,14 +126,20 @@ class Screening:
         return ScreenedAnswer(self._screener, self._found, block=self._dlp.answer == BLOCK)
 
 
+async def _scan(screener: Screener, texts: Sequence[str], findings: Findings) -> None:
+    """Look at texts, and let everybody else have a turn while they are long."""
+    for _ in steps(screener, texts, findings):
+        await asyncio.sleep(0)
+
+
 def _notes(verdicts: list[Verdict]) -> list[VerdictNote]:
-    return [VerdictNote(rule=verdict.rule, place=str(verdict.place)) for verdict in verdicts]
+    return [VerdictNote(rule=verdict.rule, place=verdict.place) for verdict in verdicts]
 
 
 def _blocked(what: str, verdicts: list[VerdictNote]) -> Refusal:
-    rules = ", ".join(sorted({verdict.rule for verdict in verdicts}))
-    return Refusal(
-        Code.CONTENT_BLOCKED,
-        403,
-        f"{what} holds data that may not pass here ({rules}); take it out and send again",
-    )
+    rules = {verdict.rule for verdict in verdicts}
+    if rules == {UNREADABLE}:
+        sentence = f"{what} cannot be looked at for sensitive data, so it may not pass"
+    else:
+        sentence = f"{what} holds data that may not pass here ({', '.join(sorted(rules))})"
+    return Refusal(Code.CONTENT_BLOCKED, 403, sentence)
