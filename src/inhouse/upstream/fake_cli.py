@@ -18,6 +18,7 @@ def fake_engine(
     cut_at: Annotated[int, typer.Option(help="close the connection at this byte")] = -1,
     reset: Annotated[bool, typer.Option("--reset", help="cut by a reset")] = False,
     stall_at: Annotated[int, typer.Option(help="go silent at this byte")] = -1,
+    corrupt_at: Annotated[int, typer.Option(help="say NUL in place of this byte")] = -1,
     garbage: Annotated[bool, typer.Option("--garbage", help="answer with no JSON")] = False,
     empty: Annotated[bool, typer.Option("--empty", help="answer 200 with nothing")] = False,
     wrong_model: Annotated[
@@ -47,6 +48,7 @@ def fake_engine(
         cut_at=cut_at,
         reset=reset,
         stall_at=stall_at,
+        corrupt_at=corrupt_at,
         garbage=garbage,
         empty=empty,
         wrong_model=wrong_model,

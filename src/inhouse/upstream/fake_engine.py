@@ -29,6 +29,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How it answers, and what goes wrong. Bytes are counted in the body, from 0.
 
     `cut_at` closes the connection there (with `reset`, by a reset); `stall_at` goes silent there;
+    `corrupt_at` says NUL in place of that byte;
     `error_event_at` puts an error event in place of that piece and then ends as if nothing were;
     `invented_done` leaves out whatever says why an answer ended, and ends all the same.
     `spare_probes` answers a gateway's probes properly, so that the engine counts as healthy.
@@ -42,6 +43,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     cut_at: int = -1
     reset: bool = False
     stall_at: int = -1
+    corrupt_at: int = -1
     garbage: bool = False
     empty: bool = False
     wrong_model: bool = False
@@ -389,4 +391,16 @@ def _with_faults(answer: Answer, faults: Faults) -> Answer:
         pieces[at:] = [error + b"\n" if lines else b"data: " + error + b"\n\n"]
     if faults.invented_done and pieces:
         pieces = pieces[: max(1, len(pieces) // 2)]
-    return Answer(answer.content_type, pieces, answer.ending)
+    return _corrupted(Answer(answer.content_type, pieces, answer.ending), faults.corrupt_at)
+
+
+def _corrupted(answer: Answer, at: int) -> Answer:
+    if at < 0:
+        return answer
+    pieces = [*answer.pieces, answer.ending]
+    for number, piece in enumerate(pieces):
+        if at < len(piece):
+            pieces[number] = piece[:at] + b"\0" + piece[at + 1 :]
+            break
+        at -= len(piece)
+    return Answer(answer.content_type, pieces[:-1], pieces[-1])
