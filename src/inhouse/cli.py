@@ -3,14 +3,13 @@
 
 import os
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from inhouse import __version__
 from inhouse.audit.cli import app as audit
-from inhouse.config.cli import check
+from inhouse.config.cli import ConfigOption, DataOption, check
 from inhouse.identity.cli import app as keys
 from inhouse.upstream.fake_cli import fake_engine
 
@@ -21,14 +20,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="inhouse.toml; ./inhouse.toml when there is one"),
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="where keys, log and state are kept")
-]
 
 
 class TlsChoice(StrEnum):
@@ -76,4 +67,6 @@ def up(
 app.command("check")(check)
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
-app.command("fake-engine")(fake_engine)
+app.command("fake-engine", short_help="Run an engine that answers, and fails, as told.")(
+    fake_engine
+)

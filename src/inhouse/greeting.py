@@ -1,16 +1,22 @@
 """What `inhouse up` tells the person in front of it: progress, the address, the first key.
 
 All of it goes to standard output, and nothing else does: the operator's log is on standard error.
+Where nobody reads it any more it is dropped, and the gateway goes on.
 """
 
 import json
+import logging
+import os
 import socket
+import sys
 import time
 from pathlib import Path
 
 from inhouse import __version__
 from inhouse.config.schema import Config, Engine
 from inhouse.domain import Task
+
+log = logging.getLogger("inhouse")
 
 QUESTION = "What is a load balancer?"
 
@@ -27,6 +33,7 @@ class Greeting:
     def __init__(self, config: Config, *, json_line: bool) -> None:
         self._config = config
         self._json = json_line
+        self._dropped = False
         self._began = time.monotonic()
         self._url = ""
         self._admin_url = ""
@@ -55,7 +62,8 @@ class Greeting:
                 "missing": missing,
                 "key": key,
             }
-            print(json.dumps(document), flush=True)
+            self._print(json.dumps(document))
+            self._told(key)
             return
         took_s = time.monotonic() - self._began
         if missing:
@@ -74,6 +82,7 @@ class Greeting:
             self._say(_trust(self._config.data / "tls"))
         self._say(self._examples(key or "YOUR-KEY"))
         self._say("Ctrl-C stops everything.")
+        self._told(key)
 
     def stopping(self) -> None:
         self._say("Stopping ...")
@@ -108,7 +117,21 @@ Try it:
 
     def _say(self, sentence: str) -> None:
         if not self._json:
-            print(sentence, flush=True)
+            self._print(sentence)
+
+    def _print(self, text: str) -> None:
+        if self._dropped:
+            return
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            self._dropped = True
+            log.warning("standard output takes no more: %s", error.strerror)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _told(self, key: str | None) -> None:
+        if key is not None and self._dropped:
+            log.warning("nobody has seen the first key; 'inhouse keys create NAME' makes another")
 
 
 def _trust(directory: Path) -> str:

@@ -9,15 +9,12 @@ in the reverse order, whatever ends the run.
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import logging
 import os
-import resource
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,13 +48,13 @@ from inhouse.greeting import Greeting
 from inhouse.identity.keyring import KeyRing
 from inhouse.identity.keys import Keys
 from inhouse.identity.watch import KeyWatcher
+from inhouse.process import Signals, locked, raise_open_files
 from inhouse.telemetry import Metrics, configure_logging
 from inhouse.upstream.pool import Pool, Target
 from inhouse.upstream.probe import Prober
 
 log = logging.getLogger("inhouse")
 
-OPEN_FILES = 65_536
 ENGINE_START_S = 600.0  # a large model is read from a disk
 ENGINE_GRACE_S = 5.0
 SETTLE_S = 10.0  # for running engines to answer their first probe; they may come later
@@ -67,36 +64,11 @@ SETTLE_POLL_S = 0.02
 def up(config: Config, *, json_line: bool, first_key: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. Raises UsageError where it cannot start."""
     configure_logging(config.settings.log.level, config.settings.log.format)
-    _raise_open_files()
+    raise_open_files()
     with locked(config.data), contextlib.ExitStack() as sockets:
         clients, admin = _bind_both(config, sockets)
         greeting = Greeting(config, json_line=json_line)
         uvloop.run(_serve(config, clients, admin, greeting, first_key=first_key))
-
-
-@contextlib.contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """One gateway per data directory, for as long as the context lasts."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError(
-            f"{data} cannot be the data directory: {error.strerror}; choose another with --data"
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
-        yield
-    except BlockingIOError as error:
-        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise UsageError(
-            f"{data} is in use by another 'inhouse up' (process {holder}); "
-            "stop it, or choose another directory with --data"
-        ) from error
-    finally:
-        os.close(file)
 
 
 def _bind_both(config: Config, sockets: contextlib.ExitStack) -> tuple[socket.socket, ...]:
@@ -111,30 +83,6 @@ def _bind_both(config: Config, sockets: contextlib.ExitStack) -> tuple[socket.so
     if problems:
         raise UsageError("\ninhouse: ".join(problems))
     return tuple(bound)
-
-
-class Signals:
-    """SIGINT and SIGTERM: the first ends the start or the run, the second ends the process."""
-
-    def __init__(self, said: Callable[[], None]) -> None:
-        self.stop = asyncio.Event()
-        self._said = said
-        self._starting = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._asked)
-
-    def started(self) -> None:
-        """From now on the run ends by itself once `stop` is set."""
-        self._starting = None
-
-    def _asked(self) -> None:
-        if self.stop.is_set():
-            os._exit(130)  # asked twice: at once, and the engines follow their closed pipe
-        self._said()
-        self.stop.set()
-        if self._starting is not None:
-            self._starting.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +155,7 @@ async def running(
         audit = await stack.enter_async_context(_audit(config))
         keys = await stack.enter_async_context(_keys(config))
         gateway, operations = _put_together(config, metrics, audit, keys.ring)
+        operations.watch_keys(lambda: keys.away_since)
         front = await stack.enter_async_context(
             _listening(config, clients, admin, gateway, operations)
         )
@@ -224,14 +173,6 @@ async def _drain(config: Config, front: Listener, operations: Operations) -> Non
     cut = await front.stop(limit_s)
     if cut:
         log.warning("%d requests were cut off after %g s", cut, limit_s)
-
-
-def _raise_open_files() -> None:
-    """A stream is two sockets; the usual limit of 1,024 files ends at 500 of them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.asynccontextmanager
@@ -350,7 +291,9 @@ async def _engines(config: Config, pool: Pool, greeting: Greeting) -> AsyncItera
             for target in pool.of(name):
                 if target.kind is EngineKind.EMBEDDED:
                     log_path = config.data / "log" / f"engine-{name.replace('/', '_')}.log"
-                    process = EngineProcess(target.engine, model.task, log_path)
+                    process = EngineProcess(
+                        target.engine, model.task, log_path, withheld=config.secret_variables
+                    )
                     stack.push_async_callback(process.stop, ENGINE_GRACE_S)
                     starting.append(_start(process, target, greeting))
         await asyncio.gather(*starting)

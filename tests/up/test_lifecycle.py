@@ -130,6 +130,81 @@ def test_a_second_up_on_the_same_data_is_refused(data: Path) -> None:
     ]
 
 
+def test_a_second_up_is_refused_though_the_lock_was_taken_away(data: Path) -> None:
+    with started(data, embedded()):
+        (data / "lock").unlink()
+        second = command("up", "--data", str(data), "--config", str(data.with_suffix(".toml")))
+    assert second.returncode == 2
+    assert "is in use by another 'inhouse up' (process unknown)" in second.stderr
+
+
+def test_a_closed_terminal_ends_it_as_sigterm_does(data: Path) -> None:
+    with started(data, embedded()) as running:
+        running.process.send_signal(signal.SIGHUP)
+        running.process.send_signal(signal.SIGHUP)  # the shell's, after the kernel's
+        assert running.process.wait(30) == 0
+    assert records(data)[-1]["kind"] == "stopped"
+
+
+def test_an_engine_does_not_see_what_the_configuration_calls_a_secret(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_ANOTHER_ENGINE", "s3cret")
+    monkeypatch.setenv("NOT_A_SECRET", "seen")
+    other = '[engines.other]\nurl = "http://127.0.0.1:1"\n'
+    other += 'api_key = { env = "TOKEN_OF_ANOTHER_ENGINE" }\n'
+    with started(data, other + embedded()) as running:
+        for pid in children(running.process.pid):
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"NOT_A_SECRET=seen" in environ
+            assert b"TOKEN_OF_ANOTHER_ENGINE" not in environ
+
+
+def test_a_greeting_that_nobody_reads_is_dropped(data: Path) -> None:
+    config = data.with_suffix(".toml")
+    listen = 'listen = "127.0.0.1:0"\n'
+    config.write_text(f"[gateway]\n{listen}[admin]\n{listen}{embedded()}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "inhouse", "up", "--data", str(data), "--config", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("Inhouse ")
+    process.stdout.close()
+    said = ""
+    while "nobody has seen the first key" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    stamp = r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ WARNING standard output"
+    assert re.search(stamp, said, re.MULTILINE)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(30) == 0
+    assert "Traceback" not in said + rest
+
+
+def test_closed_descriptors_do_not_become_files_of_ours(data: Path) -> None:
+    config = data.with_suffix(".toml")
+    listen = 'listen = "127.0.0.1:0"\n'
+    config.write_text(f"[gateway]\n{listen}[admin]\n{listen}{embedded()}")
+    up = [sys.executable, "-m", "inhouse", "up", "--data", str(data), "--config", str(config)]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *up], env=environment())
+    try:
+        until((data / "inhouse.db").exists, "it did not start")
+        files = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
+        assert files == ["/dev/null"] * 3
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
 def test_a_port_in_use_is_named(data: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

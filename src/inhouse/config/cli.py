@@ -1,18 +1,27 @@
 """`inhouse check`: is the configuration right, and what does it come to?"""
 
 import dataclasses
+import enum
 import json as json_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inhouse.config.secrets import Secret
+
+if TYPE_CHECKING:
+    from inhouse.config.schema import Config, Engine
+
+DATA_DEFAULT = "$XDG_DATA_HOME/inhouse, ~/.local/share/inhouse"
+
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="inhouse.toml; ./inhouse.toml when there is one"),
+    typer.Option("--config", metavar="FILE", show_default="./inhouse.toml", help="configuration"),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="where keys, log and state are kept")
+    Path | None,
+    typer.Option("--data", metavar="DIR", show_default=DATA_DEFAULT, help="keys, log and state"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
@@ -28,11 +37,16 @@ def check(
         bool, typer.Option("--origins", help="print every value and where it came from")
     ] = False,
 ) -> None:
-    """Check the configuration: every problem at once, or a summary of what it comes to."""
+    """Check the configuration.
+
+    Every problem at once, or a summary of what it comes to. No engine is asked anything.
+    """
     from inhouse.config.load import load_config
     from inhouse.config.sample import sample as sample_text
-    from inhouse.errors import ConfigurationError
+    from inhouse.errors import ConfigurationError, UsageError
 
+    if sample and (json or origins):
+        raise UsageError("--sample prints a file, and goes with neither --json nor --origins")
     if sample:
         print(sample_text(), end="")
         return
@@ -52,18 +66,22 @@ def _plain(value: Any) -> dict[str, Any]:
     return dataclasses.asdict(value)
 
 
-def _values(config: Any) -> list[tuple[str, str, str]]:
-    """Every key with its value, as printed, and its origin. Secrets are masked by their repr."""
-    rows = []
-    for path, origin in config.origins.items():
-        section, _, name = path.partition(".")
-        holder = getattr(config.settings, section)
-        value = holder.get(name) if isinstance(holder, dict) else getattr(holder, name)
-        rows.append((path, str(value), origin))
-    return rows
+def _values(config: "Config") -> list[tuple[str, Any, str]]:
+    """Every key with its value, as JSON has it, and its origin. Secrets are masked."""
+    from inhouse.config.load import every_value
+
+    return [
+        (key, _shown(value), config.origins[key]) for key, value in every_value(config.settings)
+    ]
 
 
-def _document(config: Any, origins: bool) -> dict[str, Any]:
+def _shown(value: object) -> Any:
+    if isinstance(value, Secret):
+        return "***" if value else ""
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def _document(config: "Config", origins: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "ok": True,
         "file": str(config.file) if config.file else None,
@@ -81,17 +99,25 @@ def _document(config: Any, origins: bool) -> dict[str, Any]:
     return document
 
 
-def _print(config: Any, origins: bool) -> None:
+def _print(config: "Config", origins: bool) -> None:
     print(f"configuration  {config.file or 'defaults, no file'}: good")
     print(f"data           {config.data}")
     print(f"clients        http://{config.settings.gateway.listen}")
     print(f"operators      http://{config.settings.admin.listen}")
     for name, model in config.models.items():
-        engines = ", ".join(engine.url or str(engine.path) for engine in model.engines)
+        engines = ", ".join(_engine(engine) for engine in model.engines)
         print(f"model          {name} ({model.task.value}): {engines}")
     dlp = config.settings.dlp
     print(f"screening      prompts: {dlp.prompt}, answers: {dlp.answer}")
+    print("not tried      whether engines can be reached, and whether addresses are free")
     if origins:
         print()
         for key, value, origin in _values(config):
-            print(f"{key} = {value}    ({origin})")
+            literal = json_module.dumps(value, ensure_ascii=False)
+            print(f"{key} = {literal}    # {origin}")
+
+
+def _engine(engine: "Engine") -> str:
+    if engine.path is not None:
+        return f"embedded {engine.path}"
+    return f"{engine.kind.value} '{engine.model}' at {engine.url}"

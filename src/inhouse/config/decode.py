@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import math
 import os
 import stat
 import typing
@@ -9,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from inhouse.config.paths import opened, resolved
 from inhouse.config.problems import Problems
 from inhouse.config.secrets import Secret
 
+SECRET_BYTES = 65_536
 _TYPES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -22,11 +25,13 @@ class Decoder:
         self._problems = problems
         self._environ = environ
         self._base = base
+        self.variables: set[str] = set()  # the names of those that hold secrets
 
     def section(self, kind: type[Any], path: str, table: object) -> Any:
         """A section: known keys only, each of its type; defaults where absent or wrong."""
         if not isinstance(table, dict):
-            self._problems.add(path, table, f"must be a table: [{path}]")
+            harmless = table if isinstance(table, int | float) else None  # a text may be a secret
+            self._problems.add(path, harmless, f"must be a table: [{path}]")
             return kind()
         hints = typing.get_type_hints(kind)
         fields = {field.name: field for field in dataclasses.fields(kind)}
@@ -50,7 +55,7 @@ class Decoder:
         if isinstance(hint, type) and issubclass(hint, enum.Enum):
             return self._choice(hint, path, value)
         if hint is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = _float(value)
         if type(value) is not hint:
             self._problems.add(path, value, f"must be {_TYPES[hint]}")
             return None
@@ -90,24 +95,27 @@ class Decoder:
             case str():
                 return Secret(value)
             case {"env": str(name), **rest} if not rest:
+                self.variables.add(name)
                 found = self._environ.get(name)
-                if found is None:
-                    self._problems.add(path, None, f"the environment has no variable {name}")
-                return None if found is None else Secret(found)
+                if not found:
+                    what = "has no variable" if found is None else "has nothing in the variable"
+                    self._problems.add(path, None, f"the environment {what} {name}")
+                return Secret(found) if found else None
             case {"file": str(name), **rest} if not rest:
-                return self._secret_file(path, self._base / Path(name).expanduser())
+                return self._secret_file(path, name)
         self._problems.add(
             path, Secret("x"), 'must be a text, { env = "NAME" } or { file = "PATH" }'
         )
         return None
 
-    def _secret_file(self, path: str, file: Path) -> Secret | None:
+    def _secret_file(self, path: str, name: str) -> Secret | None:
         try:
-            with file.open(encoding="utf-8") as opened:
-                mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
-                line = opened.readline().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            self._problems.add(path, str(file), f"cannot be read: {_reason(error)}")
+            file = resolved(self._base, name)
+            with opened(file) as content:
+                mode = stat.S_IMODE(os.fstat(content.fileno()).st_mode)
+                line = content.readline(SECRET_BYTES).decode().strip()
+        except (OSError, ValueError) as error:
+            self._problems.add(path, name, f"cannot be read: {_reason(error)}")
             return None
         if mode & 0o077:
             self._problems.add(
@@ -125,5 +133,17 @@ def _either(choices: typing.Iterable[str]) -> str:
     return ", ".join(quoted[:-1]) + " or " + quoted[-1]
 
 
+def _float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # beyond any bound, and said to be
+
+
 def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+    match error:
+        case UnicodeDecodeError():
+            return "it is not UTF-8 text"
+        case OSError():
+            return error.strerror or str(error)
+    return f"it {error}"

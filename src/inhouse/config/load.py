@@ -1,23 +1,35 @@
 """Reads the one file: every problem at once, and where each value came from."""
 
+import contextlib
 import dataclasses
-import ipaddress
 import os
 import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from inhouse.config.decode import Decoder
+from inhouse.config.listeners import check_listeners
+from inhouse.config.paths import resolved
 from inhouse.config.problems import Problems
-from inhouse.config.schema import Config, EngineSection, Model, ModelSection, Settings, TlsSection
+from inhouse.config.schema import (
+    Config,
+    EngineSection,
+    Model,
+    ModelSection,
+    Settings,
+    dotted,
+)
 from inhouse.config.sources import BUILTIN_TASKS, Sources, models_in
 from inhouse.domain import Task
 from inhouse.errors import ConfigurationError, Problem, UsageError
 
 FILE_NAME = "inhouse.toml"
+MAX_BYTES = 4_000_000
+SQLITE = "sqlite:///"
+BOM = b"\xef\xbb\xbf"
 _OWN_VARIABLES = frozenset({"INHOUSE_CONFIG", "INHOUSE_DATA"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _MANY = ("models", "engines")  # sections of sections, by names of the user's own
@@ -43,23 +55,38 @@ def _find(file: Path | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def _data_directory(data: Path | None, environ: Mapping[str, str]) -> Path:
-    if data is not None:
-        return data.expanduser().absolute()
-    if environ.get("INHOUSE_DATA"):
-        return Path(environ["INHOUSE_DATA"]).expanduser().absolute()
-    home = environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path("~/.local/share").expanduser()) / "inhouse"
+    named = str(data) if data is not None else environ.get("INHOUSE_DATA")
+    home = environ.get("XDG_DATA_HOME", "")
+    if not named and Path(home).is_absolute():  # a relative one counts as none, says its standard
+        return Path(home) / "inhouse"
+    try:
+        return resolved(Path.cwd(), named or "~/.local/share/inhouse")
+    except ValueError as error:
+        what = f"the data directory {named}" if named else "there is no place for data: its path"
+        raise UsageError(f"{what} {error}; choose one with --data") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{file} is no configuration: it is larger than {MAX_BYTES} bytes")
+    if content.startswith(BOM):
+        raise UsageError(f"{file} begins with a byte order mark; save it as UTF-8 without one")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text: byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([Problem(str(file), "", f"is not valid TOML: {error}")]) from error
+        sentence = f"is not valid TOML: {error}"
+    except ValueError:
+        sentence = "is no configuration: it holds a number of thousands of digits"
+    except RecursionError:
+        sentence = "is no configuration: its values are nested too deep"
+    raise ConfigurationError([Problem(str(file), "", sentence)])
 
 
 class _Loader:
@@ -71,14 +98,18 @@ class _Loader:
         self._environ = environ
         self._problems = Problems()
         self._base = (file.parent if file is not None else Path()).absolute()
-        self._origins: dict[str, str] = {}
+        self._variables: dict[str, str] = {}  # key -> the variable that set it
+        self._origins: dict[str, str] = {}  # key -> the file or the variable that gives it
 
     def load(self, data: Path) -> Config:
         self._override()
         decoder = Decoder(self._problems, self._environ, self._base)
         settings = self._settings(decoder)
+        self._given()
         models = self._models(settings)
-        self._check(settings)
+        check_listeners(settings, self._problems)
+        audit_directory = self._directory_of_the_log(settings) or data / "audit"
+        database = self._database(settings) or data / "inhouse.db"
         if self._problems.found:
             raise ConfigurationError(self._problems.found)
         return Config(
@@ -87,6 +118,9 @@ class _Loader:
             data=data,
             file=self._file,
             origins=self._all_origins(settings),
+            audit_directory=audit_directory,
+            database=database,
+            secret_variables=frozenset(decoder.variables),
         )
 
     # What the environment says
@@ -115,13 +149,15 @@ class _Loader:
         models = self._document.setdefault("models", {})
         if isinstance(models, dict):
             models[name] = text
-            self._origins[f"models.{name}"] = variable
+            self._variables[dotted("models", name, "engines")] = variable
+        else:
+            self._problems.add(variable, None, "cannot be added to a directory of models")
 
     def _put(self, section: str, name: str, value: object, variable: str) -> None:
         table = self._document.setdefault(section, {})
         if isinstance(table, dict):
             table[name] = value
-            self._origins[f"{section}.{name}"] = variable
+            self._variables[dotted(section, name)] = variable
 
     # What the file says
 
@@ -140,10 +176,10 @@ class _Loader:
     def _engine_sections(self, decoder: Decoder) -> dict[str, EngineSection]:
         tables = self._document.get("engines", {})
         if not isinstance(tables, dict):
-            self._problems.add("engines", tables, "must be tables: [engines.NAME]")
+            self._problems.add("engines", None, "must be tables: [engines.NAME]")
             return {}
         return {
-            name: decoder.section(EngineSection, f"engines.{name}", table)
+            name: decoder.section(EngineSection, dotted("engines", name), table)
             for name, table in tables.items()
         }
 
@@ -162,11 +198,8 @@ class _Loader:
         return {name: self._model_section(decoder, name, value) for name, value in tables.items()}
 
     def _model_section(self, decoder: Decoder, name: str, value: object) -> ModelSection:
-        path = f"models.{name}"
-        if not _NAME.fullmatch(name):
-            self._problems.add(
-                path, None, "a model's name is made of letters, digits and . _ : / -, up to 128"
-            )
+        path = dotted("models", name)
+        self._check_name(path, name)
         if isinstance(value, str):
             return ModelSection(engines=[value])
         if isinstance(value, list):
@@ -178,44 +211,55 @@ class _Loader:
             )
         return section
 
+    def _check_name(self, path: str, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            self._problems.add(
+                path, None, "a model's name is made of letters, digits and . _ : / -, up to 128"
+            )
+
     def _directory_of_models(self, directory: str) -> dict[str, ModelSection]:
-        found = self._base / Path(directory).expanduser()
-        files = models_in(found) if found.is_dir() else []
+        files: list[Path] = []
+        with contextlib.suppress(OSError, ValueError):
+            files = models_in(resolved(self._base, directory))
         if not files:
             self._problems.add("models", directory, "must be a directory that holds .gguf files")
-        return {
-            re.sub(r"-00001-of-\d{5}$", "", file.stem): ModelSection(engines=[str(file)])
-            for file in files
-        }
+        names = {re.sub(r"-00001-of-\d{5}$", "", file.stem): file for file in files}
+        for name in names:
+            self._check_name(dotted("models", name), name)
+        return {name: ModelSection(engines=[str(file)]) for name, file in names.items()}
 
     # What follows from both
 
     def _models(self, settings: Settings) -> dict[str, Model]:
-        sources = Sources(settings.engines, self._base, self._problems)
-        return {
+        sources = Sources(settings.engines, self._base, self._problems, self._origins.keys())
+        models = {
             name: self._model(name, section, sources, settings)
             for name, section in settings.models.items()
         }
+        sources.check_unused()
+        return models
 
     def _model(
         self, name: str, section: ModelSection, sources: Sources, settings: Settings
     ) -> Model:
-        many = len(section.engines) > 1
-        resolved = [
-            found
+        path = dotted("models", name)
+        found = [
+            each
             for number, source in enumerate(section.engines)
             if (
-                found := sources.resolve(
-                    f"models.{name}" + (f"[{number}]" if many else ""), name, source, section.model
+                each := sources.resolve(
+                    self._where(name, number, len(section.engines)), name, source, section.model
                 )
             )
         ]
-        tasks = {each.task for each in resolved if each.task is not None}
+        tasks = {each.task for each in found if each.task is not None}
         if len(tasks) > 1:
-            self._problems.add(f"models.{name}", None, "its engines are for different tasks")
-        engines = tuple(each.engine for each in resolved)
+            self._problems.add(path, None, "its engines are for different tasks")
+        elif f"{path}.task" in self._origins and Task.EMBEDDING in tasks - {section.task}:
+            self._problems.add(f"{path}.task", section.task.value, "its model is for 'embedding'")
+        engines = tuple(each.engine for each in found)
         if len({engine.name for engine in engines}) < len(engines):
-            self._problems.add(f"models.{name}", None, "names the same engine twice")
+            self._problems.add(path, None, "names the same engine twice")
         return Model(
             name=name,
             task=Task.EMBEDDING if Task.EMBEDDING in tasks else section.task,
@@ -223,62 +267,72 @@ class _Loader:
             max_output_tokens=section.max_output_tokens or settings.limits.max_output_tokens,
         )
 
-    def _check(self, settings: Settings) -> None:
-        gateway, admin = settings.gateway, settings.admin
-        host, port = self._address("gateway.listen", gateway.listen)
-        admin_host, admin_port = self._address("admin.listen", admin.listen)
-        for proxy in gateway.trusted_proxies:
-            try:
-                ipaddress.ip_network(proxy, strict=False)
-            except ValueError:
-                self._problems.add(
-                    "gateway.trusted_proxies", proxy, "must be an address or a network: 10.0.1.0/24"
-                )
-        if host and not _loopback(host) and not gateway.trusted_proxies and not settings.tls.on:
+    def _where(self, name: str, number: int, count: int) -> str:
+        """The key that a source line stands in, as it is written in the file."""
+        models = self._document.get("models")
+        in_full = isinstance(models, dict) and isinstance(models.get(name), dict)
+        path = dotted("models", name, "engines") if in_full else dotted("models", name)
+        return f"{path}[{number}]" if count > 1 else path
+
+    def _directory_of_the_log(self, settings: Settings) -> Path | None:
+        text = settings.audit.directory
+        return self._path("audit.directory", text, text) if text else None
+
+    def _database(self, settings: Settings) -> Path | None:
+        """The file of store.url, which may hold a password, so that it is never shown."""
+        url = settings.store.url.reveal()
+        if not url:
+            return None
+        path = url.removeprefix(SQLITE)
+        if not url.startswith(SQLITE) or not path.strip("/") or any(c in path for c in "?#"):
             self._problems.add(
-                "gateway.listen",
-                gateway.listen,
-                "would send keys and prompts in plain text; listen on 127.0.0.1, give a "
-                "certificate in [tls], or name the TLS proxy in front in gateway.trusted_proxies",
+                "store.url",
+                settings.store.url,
+                "must be sqlite:///PATH; this release keeps keys in SQLite and in nothing else",
             )
-        self._check_tls(settings.tls)
-        if admin_host and not _loopback(admin_host):
-            self._problems.add("admin.listen", admin.listen, "must be on loopback: 127.0.0.1:8081")
-        if port and (host, port) == (admin_host, admin_port):
-            self._problems.add("admin.listen", admin.listen, "is gateway.listen too; take another")
+            return None
+        return self._path("store.url", settings.store.url, path)
 
-    def _check_tls(self, tls: TlsSection) -> None:
-        if bool(tls.certificate) != bool(tls.key):
-            missing = "key" if tls.certificate else "certificate"
-            self._problems.add(f"tls.{missing}", "", "is needed beside the other of the two")
-        elif tls.certificate and tls.self_signed:
-            self._problems.add("tls.self_signed", True, "goes without tls.certificate")
-
-    def _address(self, path: str, text: str) -> tuple[str, int]:
-        host, _, port = text.rpartition(":")
-        host = host.strip("[]")
+    def _path(self, key: str, value: object, text: str) -> Path | None:
         try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            host = "127.0.0.1" if host == "localhost" else ""
-        if host and port.isascii() and port.isdigit() and int(port) < 65_536:
-            return host, int(port)
-        self._problems.add(path, text, "must be ADDRESS:PORT, as 127.0.0.1:8080")
-        return "", 0
+            return resolved(self._base, text)
+        except ValueError as error:
+            self._problems.add(key, value, str(error))
+            return None
+
+    def _given(self) -> None:
+        """Note where each key that is given comes from: the file or a variable."""
+        file = str(self._file) if self._file is not None else FILE_NAME
+        for section, table in self._document.items():
+            for name, value in table.items() if isinstance(table, dict) else ():
+                if section not in _MANY:
+                    self._origins[dotted(section, name)] = file
+                elif isinstance(value, dict):
+                    self._origins |= {dotted(section, name, key): file for key in value}
+                else:
+                    self._origins[dotted(section, name, "engines")] = file
+        self._origins |= self._variables
 
     def _all_origins(self, settings: Settings) -> dict[str, str]:
         """Where every key's value came from: the default, the file or a variable."""
-        origins = {}
-        file = str(self._file) if self._file is not None else FILE_NAME
-        for section, kind in _sections().items():
-            table = self._document.get(section, {})
-            for field in dataclasses.fields(kind):
-                path = f"{section}.{field.name}"
-                origins[path] = file if field.name in table else "default"
-        for section in _MANY:
-            for name in getattr(settings, section):
-                origins[f"{section}.{name}"] = file if section in self._document else "default"
-        return origins | self._origins
+        origins = {key: self._origins.get(key, "default") for key, _ in every_value(settings)}
+        if isinstance(self._document.get("models"), str):
+            file = str(self._file) if self._file is not None else FILE_NAME
+            origins |= {dotted("models", name, "engines"): file for name in settings.models}
+        return origins
+
+
+def every_value(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Every key as TOML writes it, and its value."""
+    for section in dataclasses.fields(settings):
+        held = getattr(settings, section.name)
+        if not isinstance(held, dict):
+            for field in dataclasses.fields(held):
+                yield dotted(section.name, field.name), getattr(held, field.name)
+            continue
+        for name, each in held.items():
+            for field in dataclasses.fields(each):
+                yield dotted(section.name, name, field.name), getattr(each, field.name)
 
 
 def _sections() -> dict[str, type[Any]]:
@@ -299,7 +353,3 @@ def _parsed(hint: Any, text: str) -> object:
         except ValueError:
             return text
     return text
-
-
-def _loopback(host: str) -> bool:
-    return ipaddress.ip_address(host).is_loopback

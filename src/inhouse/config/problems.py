@@ -1,12 +1,14 @@
 """Collects every problem of a configuration, so that one reading tells all."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from inhouse.config.secrets import Secret
 from inhouse.errors import Problem
 
 SHOWN_CHARS = 80
+_USERINFO = re.compile(r"(://)[^\s\"']*@")
 
 
 class Problems:
@@ -16,7 +18,7 @@ class Problems:
         self.found: list[Problem] = []
 
     def add(self, path: str, value: object, sentence: str) -> None:
-        self.found.append(Problem(path, shown(value), sentence))
+        self._note(Problem(path, shown(value), sentence))
 
     def unknown(self, path: str, known: Iterable[str]) -> None:
         """A key that does not exist, with the nearest one that does."""
@@ -25,7 +27,15 @@ class Problems:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         prefix = f"{parent}." if parent else ""
         hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known here: {', '.join(names)}"
-        self.found.append(Problem(path, "", f"there is no such key; {hint}"))
+        self._note(Problem(path, "", f"there is no such key; {hint}"))
+
+    def within(self, path: str) -> bool:
+        """Whether anything is wrong with a key below `path`."""
+        return any(problem.path.startswith(f"{path}.") for problem in self.found)
+
+    def _note(self, problem: Problem) -> None:
+        if problem not in self.found:
+            self.found.append(problem)
 
 
 def shown(value: object) -> str:
@@ -36,5 +46,14 @@ def shown(value: object) -> str:
         return "***"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    try:
+        text = f'"{value}"' if isinstance(value, str) else str(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, tables in tables
+        return "..."
+    text = without_userinfo(text)
     return text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + "..."
+
+
+def without_userinfo(text: str) -> str:
+    """A text without the users and passwords of the addresses in it."""
+    return _USERINFO.sub(r"\1***@", text)

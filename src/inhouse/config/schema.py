@@ -4,12 +4,21 @@ This file is the manual: the sample, the reference page and `inhouse check` are 
 `note` is the sentence that explains a key; `least` and `most` bound a number, both included.
 """
 
+import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind, Task
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def dotted(*names: str) -> str:
+    """The key of a value as TOML writes it: models."qwen2.5:7b".engines."""
+    return ".".join(name if _BARE.fullmatch(name) else json.dumps(name) for name in names)
 
 
 def key(
@@ -117,7 +126,10 @@ class EngineSection:
         0, "requests that it serves at once; 0 takes the kind's default", least=0, most=4096
     )
     context_tokens: int = key(
-        4096, "for kind 'embedded': context of each slot", least=256, most=1_048_576
+        4096,
+        "for kind 'embedded': context of each slot, no more than the model was trained for",
+        least=256,
+        most=1_048_576,
     )
     threads: int = key(0, "for kind 'embedded': CPU threads; 0 takes all cores", least=0, most=512)
 
@@ -171,7 +183,7 @@ class DlpSection:
 class AuditSection:
     """The log of every request."""
 
-    directory: str = key("", "where it is kept; DATA/audit when empty")
+    directory: str = key("", "where it is kept, relative to this file; DATA/audit when empty")
     segment_bytes: int = key(67_108_864, "size at which a new file is begun", least=65_536)
 
 
@@ -189,7 +201,9 @@ class KeysSection:
 class StoreSection:
     """Where keys are kept."""
 
-    url: str = key("", "database; DATA/inhouse.db (SQLite) when empty")
+    url: Secret = key(
+        Secret(""), "sqlite:///PATH, relative to this file; DATA/inhouse.db when empty"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,18 +270,9 @@ class Config:
     data: Path  # the data directory, absolute
     file: Path | None  # the file read, if any
     origins: dict[str, str]  # dotted key -> "default", "inhouse.toml", "INHOUSE_GATEWAY_LISTEN"
-
-    @property
-    def audit_directory(self) -> Path:
-        return (
-            Path(self.settings.audit.directory)
-            if self.settings.audit.directory
-            else self.data / "audit"
-        )
-
-    @property
-    def store_url(self) -> str:
-        return self.settings.store.url or f"sqlite:///{self.data / 'inhouse.db'}"
+    audit_directory: Path
+    database: Path
+    secret_variables: frozenset[str]  # of the environment, that { env = "NAME" } named
 
     @property
     def secrets_directory(self) -> Path:

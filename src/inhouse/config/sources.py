@@ -1,15 +1,18 @@
 """What a model's source line means: a file, a built-in, the address of an engine, a name."""
 
+import difflib
 import ipaddress
 import re
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from inhouse.config import gguf
-from inhouse.config.problems import Problems
-from inhouse.config.schema import Engine, EngineSection
+from inhouse.config.paths import resolved
+from inhouse.config.problems import Problems, without_userinfo
+from inhouse.config.schema import Engine, EngineSection, dotted
 from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind, Task
 
@@ -28,6 +31,8 @@ CONCURRENCY = {
 }
 BUILTIN_TASKS = {"smollm2-135m": Task.CHAT, "all-minilm-l6-v2": Task.EMBEDDING}
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+_HOST = re.compile(r"(?=.{1,253}\Z)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+_NUMBER = re.compile(r"(\d+|0[xX][0-9A-Fa-f]*)\.?")
 _EXAMPLE = "'vllm://HOST:8000/MODEL', 'ollama://HOST:11434/MODEL' or 'llamacpp://HOST:8080'"
 
 
@@ -38,19 +43,37 @@ def builtin_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An engine, and the task that its model file is for where the file says so."""
+    """An engine; and the task that its model file is for, and the context that it was trained
+    for, where the file says so."""
 
     engine: Engine
     task: Task | None = None
+    trained_tokens: int = 0
 
 
 class Sources:
-    """Resolves source lines. `base` is what relative paths are relative to."""
+    """Resolves source lines. `base` is what relative paths are relative to; `given` are the keys
+    of the document, as far as they are not at their default."""
 
-    def __init__(self, engines: dict[str, EngineSection], base: Path, problems: Problems) -> None:
+    def __init__(
+        self,
+        engines: dict[str, EngineSection],
+        base: Path,
+        problems: Problems,
+        given: Collection[str],
+    ) -> None:
         self._engines = engines
         self._base = base
         self._problems = problems
+        self._given = given
+        self._used: set[str] = set()
+
+    def check_unused(self) -> None:
+        """The [engines] sections that no model names must be right too."""
+        for name in self._engines.keys() - self._used:
+            where = dotted("engines", name)
+            if not self._problems.within(where):
+                self._named(where, name, name, name)
 
     def resolve(self, path: str, model: str, source: str, model_there: str) -> Resolved | None:
         """One source of the model named `model`; None where it is wrong, and that is noted."""
@@ -60,22 +83,59 @@ class Sources:
             return self._builtin(path, model, source)
         if "://" in source:
             return self._address(path, model, source, model_there)
-        return self._file(path, model, source, EngineSection(kind=EngineKind.EMBEDDED))
+        if self._may_be_a_file(source):
+            return self._file(path, model, source, EngineSection(kind=EngineKind.EMBEDDED))
+        near = difflib.get_close_matches(source, self._engines, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        self._problems.add(
+            path,
+            source,
+            "is no file here, no address (vllm://HOST:PORT/MODEL) and not the name of an "
+            f"[engines] section{hint}",
+        )
+        return None
+
+    def _may_be_a_file(self, source: str) -> bool:
+        try:
+            return (
+                "/" in source
+                or source.startswith("~")
+                or source.endswith(".gguf")
+                or resolved(self._base, source).exists()
+            )
+        except (OSError, ValueError):
+            return True  # and what is wrong with it is told where it is read
 
     def _named(self, path: str, model: str, name: str, model_there: str) -> Resolved | None:
+        self._used.add(name)
         section = self._engines[name]
+        where = dotted("engines", name)
         if section.kind is EngineKind.EMBEDDED:
             if section.path:
-                return self._file(f"engines.{name}.path", model, section.path, section)
-            self._problems.add(
-                f"engines.{name}.path", None, "an embedded engine needs a model file"
-            )
+                found = self._file(f"{where}.path", model, section.path, section)
+                return self._within_training(f"{where}.context_tokens", section, found)
+            self._problems.add(f"{where}.path", None, "an embedded engine needs a model file")
             return None
-        url = self._url(f"engines.{name}.url", section.url)
+        if not section.url and self._problems.within(where):
+            return None  # a problem with its kind or address is told already
+        url = self._url(f"{where}.url", section.url)
+        if not _fits_a_header(section.api_key.reveal()):
+            sentence = "must be printable Latin-1 characters on one line"
+            self._problems.add(f"{where}.api_key", section.api_key, sentence)
         if url is None:
             return None
         engine = _engine(section.kind, f"{model}@{name}", model_there, url)
         return Resolved(_with(engine, api_key=section.api_key, concurrency=section.concurrency))
+
+    def _within_training(
+        self, path: str, section: EngineSection, found: Resolved | None
+    ) -> Resolved | None:
+        most = found.trained_tokens if found is not None else 0
+        if path in self._given and most and section.context_tokens > most:
+            self._problems.add(
+                path, section.context_tokens, f"is more than the model was trained for: {most}"
+            )
+        return found
 
     def _builtin(self, path: str, model: str, source: str) -> Resolved | None:
         name = source.removeprefix("builtin:")
@@ -91,6 +151,10 @@ class Sources:
     def _address(self, path: str, model: str, source: str, model_there: str) -> Resolved | None:
         scheme, _, rest = source.partition("://")
         name, plus, transport = scheme.partition("+")
+        if not rest.isprintable() or re.search(r"[?#\s]", rest):
+            sentence = "must be an address and a model's name alone, without '?', '#' or blanks"
+            self._problems.add(path, source, sentence)
+            return None
         kind = next((each for each in PORTS if each.value == name), None)
         if kind is None or (plus and transport not in ("http", "https")):
             sentence = f"does not say what engine it is; write {_EXAMPLE}"
@@ -99,48 +163,55 @@ class Sources:
         authority, _, there = rest.partition("/")
         there = there or model_there
         if not there and kind is not EngineKind.LLAMACPP:
-            self._problems.add(path, source, f"names no model; write '{source.rstrip('/')}/MODEL'")
+            example = without_userinfo(source.rstrip("/"))
+            self._problems.add(path, source, f"names no model; write '{example}/MODEL'")
             return None
         if not re.search(r":\d+$", authority):
             authority += f":{PORTS[kind]}"
-        url = self._url(path, f"{transport or 'http'}://{authority}")
+        url = self._url(path, f"{transport or 'http'}://{authority}", source)
         return (
             None
             if url is None
             else Resolved(_engine(kind, f"{model}@{authority}", there or model, url))
         )
 
-    def _url(self, path: str, url: str) -> str | None:
-        """`scheme://host:port` of an address inside the building."""
+    def _url(self, path: str, url: str, written: str = "") -> str | None:
+        """`scheme://host:port` of an address inside the building, `written` as it was."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
+        host = parts.hostname or ""
         if (
             parts.scheme not in ("http", "https")
-            or not parts.hostname
+            or not _is_host(host)
+            or port == 0
             or parts.path not in ("", "/")
         ):
-            self._problems.add(path, url, "must be http://HOST:PORT or https://HOST:PORT")
+            self._problems.add(
+                path,
+                written or url,
+                "must be http://HOST:PORT or https://HOST:PORT, the port from 1 to 65535",
+            )
             return None
         if parts.username is not None or parts.query or parts.fragment:
             self._problems.add(
                 path, None, "must be http://HOST:PORT, without user, query or fragment"
             )
             return None
-        if _public(parts.hostname):
+        if _public(host):
             self._problems.add(
                 path, url, "is a public address; prompts stay inside: use a private one"
             )
             return None
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        host = f"[{host}]" if ":" in host else host
         default = 443 if parts.scheme == "https" else 80
         return f"{parts.scheme}://{host}:{port or default}"
 
     def _file(self, path: str, model: str, source: str, section: EngineSection) -> Resolved | None:
-        file = self._base / Path(source).expanduser()
         try:
+            file = resolved(self._base, source)
             if file.is_dir():
                 found = self._in_directory(path, file)
                 if found is None:
@@ -150,7 +221,7 @@ class Sources:
         except OSError as error:
             self._problems.add(path, source, f"cannot be read: {error.strerror}")
             return None
-        except gguf.NotAModel as error:
+        except (gguf.NotAModel, ValueError) as error:
             self._problems.add(path, source, str(error))
             return None
         if not self._shards_present(path, source, file):
@@ -164,7 +235,8 @@ class Sources:
             context_tokens=section.context_tokens,
             threads=section.threads,
         )
-        return Resolved(engine, Task.EMBEDDING if header.embeds else Task.CHAT)
+        task = Task.EMBEDDING if header.embeds else Task.CHAT
+        return Resolved(engine, task, header.trained_tokens)
 
     def _in_directory(self, path: str, directory: Path) -> Path | None:
         files = models_in(directory)
@@ -222,3 +294,17 @@ def _public(host: str) -> bool:
         return ipaddress.ip_address(host).is_global
     except ValueError:
         return False
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is an address or the name of a machine; 134744072 is neither."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        last = host.removesuffix(".").rpartition(".")[2]
+        return _HOST.fullmatch(host) is not None and _NUMBER.fullmatch(last) is None
+    return True
+
+
+def _fits_a_header(text: str) -> bool:
+    return all(" " <= char <= "~" or "\xa0" <= char <= "\xff" for char in text)

@@ -29,15 +29,18 @@ class Child:
         self._listening = asyncio.create_task(log.take(process.stderr), name="engine log")
 
     @classmethod
-    async def begin(cls, log: EngineLog) -> "Child":
-        """Start the program. Raises EngineError where the system has no room for it."""
+    async def begin(cls, log: EngineLog, withheld: frozenset[str]) -> "Child":
+        """Start the program, which does not see the variables `withheld`.
+
+        Raises EngineError where the system has no room for it.
+        """
         try:
             process = await asyncio.create_subprocess_exec(
                 *COMMAND,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=_environment(),
+                env=_environment(withheld),
                 start_new_session=True,  # a signal to our group is ours to act on
             )
         except OSError as error:
@@ -94,7 +97,11 @@ class Child:
             self._process.send_signal(number)
 
 
-def _environment() -> dict[str, str]:
+def _environment(withheld: frozenset[str]) -> dict[str, str]:
     """What the child needs of ours: not our secrets, and threads that wait without spinning."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(OUR_OWN)}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(OUR_OWN) and name not in withheld
+    }
     return {**ours, "OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"}

@@ -54,12 +54,14 @@ class EngineProcess:
         task: Task,
         log_path: Path,
         *,
+        withheld: frozenset[str] = frozenset(),
         new_key: Callable[[], Secret] = random_key,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine
         self._task = task
         self._log = EngineLog(log_path)
+        self._withheld = withheld  # variables that hold secrets, and are not the engine's to know
         self._new_key = new_key
         self._sleep = sleep
         self._child: Child | None = None
@@ -79,7 +81,7 @@ class EngineProcess:
         """
         self._timeout_s = timeout_s
         self.api_key = self._new_key()
-        child = await Child.begin(self._log)
+        child = await Child.begin(self._log, self._withheld)
         try:
             if self._stopped:
                 raise EngineError("it was stopped before it was started")

@@ -7,7 +7,8 @@
 """
 
 import logging
-from collections.abc import Sized
+import time
+from collections.abc import Callable, Sized
 
 import msgspec
 
@@ -35,6 +36,7 @@ class Operations:
         self._metrics = metrics
         self._clock = clock
         self._date = date
+        self._keys_away_since: Callable[[], float | None] = lambda: None
         self.stopping = False  # nothing new is taken
 
     def malformed(self) -> None:
@@ -44,6 +46,10 @@ class Operations:
     def watch_connections(self, connections: Sized) -> None:
         """Count the open connections of clients in the metrics."""
         self._metrics.connections.set_function(lambda: len(connections))
+
+    def watch_keys(self, away_since: Callable[[], float | None]) -> None:
+        """Since when (monotonic) the store of keys cannot be followed; None while it can."""
+        self._keys_away_since = away_since
 
     async def serve(self, exchange: Exchange) -> None:
         """One request of an operator."""
@@ -90,9 +96,17 @@ class Operations:
             "status": "stopping" if self.stopping else "ready" if ready else "not ready",
             "answering": answering,
             "audit": audit,
+            "keys": self._keys_state(),
             "models": models,
         }
         return (200 if ready else 503), JSON, msgspec.json.encode(body)
+
+    def _keys_state(self) -> str:
+        """Keys that cannot be followed stay as they were: requests go on, and operators see it."""
+        since = self._keys_away_since()
+        if since is None:
+            return "current"
+        return f"as they were {time.monotonic() - since:.0f} s ago: the store is away"
 
     def _audit_state(self) -> str:
         try:

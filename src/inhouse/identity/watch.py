@@ -1,10 +1,11 @@
 """Keeps the ring of keys current, from a thread of its own.
 
-    every 0.5 s: ask for the store's revision ──changed──► read all keys, replace the ring
+    every 0.5 s: the same file, the same revision? ──no──► read all keys, replace the ring
     every 30 s, and at the end: write down when keys were last used
 
-A store that is away changes nothing for requests: the ring stays as it last was, and the log says
-so once when it goes and once when it is back.
+A store that is away, whatever the reason, changes nothing for requests: the ring stays as it last
+was. A key that is revoked meanwhile still works, so the log says it when the store goes, every
+minute, and when it is back; and `away_since` says it to whoever asks.
 """
 
 import logging
@@ -12,13 +13,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from inhouse.config.keyfile import read_or_create
 from inhouse.config.schema import Config
-from inhouse.errors import UsageError
 from inhouse.identity.keyring import KeyRing
-from inhouse.identity.keys import pepper_path
+from inhouse.identity.pepper import pepper
 from inhouse.store import keys as store
 from inhouse.store.database import Database
 
@@ -26,35 +23,54 @@ log = logging.getLogger("inhouse.identity")
 
 POLL_S = 0.5
 USE_EVERY_S = 30.0
+SAY_EVERY_S = 60.0
+STALE_S = 15.0  # a look that takes so long hangs; it is longer than the database's own patience
 
 
 class KeyWatcher:
     """A ring that follows the store."""
 
     def __init__(self, config: Config, *, poll_s: float = POLL_S) -> None:
-        self.ring = KeyRing(read_or_create(pepper_path(config)))
+        """Opens the store, making it where it is not there. Raises UsageError."""
         self._config = config
         self._poll_s = poll_s
-        self._database = Database(config.store_url)
-        self._revision = -1
+        self._database = Database(config.database, make=True)
+        self.ring = KeyRing(pepper(config, self._database))
+        self._known: tuple[int, ...] = ()  # the file and the revision that the ring holds
+        self._current_at = time.monotonic()
         self._away = False
+        self._said_at = 0.0
         self._noted = time.time()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="key-watcher", daemon=True)
 
     def start(self) -> None:
         """Read the keys once, then follow. Raises UsageError where the store cannot be read."""
-        try:
-            self.follow()
-        except SQLAlchemyError as error:
-            raise UsageError(f"the keys cannot be read: {error}") from error
+        self.follow()
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
         self._guarded(self._note_use)
-        self._database.engine.dispose()
+
+    @property
+    def away_since(self) -> float | None:
+        """Since when the keys are not known to be current (monotonic); None while they are.
+
+        True of a store that cannot be read, and of a watcher that hangs or is dead."""
+        stale = time.monotonic() - self._current_at > STALE_S
+        return self._current_at if self._away or stale else None
+
+    def follow(self) -> None:
+        """Hold the keys that the store has now. Raises UsageError where it is away."""
+        mark = self._database.mark()
+        with self._database.reading() as connection:
+            known = (*mark, store.revision_of(connection))
+            if known != self._known:
+                self.ring.replace(store.all_keys(connection))
+        self._known = known
+        self._current_at = time.monotonic()
 
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_s):
@@ -65,24 +81,27 @@ class KeyWatcher:
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except SQLAlchemyError as error:
-            if not self._away:
-                log.error("the store is away; keys stay as they were: %s", error)
-            self._away = True
+        except Exception as error:  # noqa: BLE001 - a watcher that dies leaves revoked keys alive
+            self._failed(error)
         else:
             if self._away:
                 log.warning("the store is back; keys are current")
             self._away = False
 
-    def follow(self) -> None:
-        """Hold the keys that the store has now. Raises SQLAlchemyError where it is away."""
-        revision = store.revision_of(self._database)
-        if revision != self._revision:
-            self.ring.replace(store.all_keys(self._database))
-            self._revision = revision
+    def _failed(self, error: Exception) -> None:
+        now = time.monotonic()
+        if not self._away or now - self._said_at >= SAY_EVERY_S:
+            self._said_at = now
+            log.error(
+                "keys are as they were %.0f s ago, and a key revoked since then still works: %s",
+                now - self._current_at,
+                error,
+            )
+        self._away = True
 
     def _note_use(self) -> None:
         since, self._noted = self._noted, time.time()
         used = self.ring.used_since(since)
         if used:
-            store.note_use(self._database, used)
+            with self._database.writing() as connection:
+                store.note_use(connection, used)

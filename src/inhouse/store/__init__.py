@@ -1,6 +1,6 @@
 """The only SQL: tables, migrations, and the queries that the other rooms name.
 
-Owns: the database (SQLite; the same code runs PostgreSQL), its schema and its history.
+Owns: the database (SQLite), its schema and its history.
 May import: config, and the plain modules.
 Never: is awaited by a request, or holds a secret that could be used as it stands.
 """

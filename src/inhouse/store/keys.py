@@ -1,13 +1,22 @@
 """What is stored of API keys, as values; and the statements that read and change it."""
 
 import json
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from inhouse.store.database import Database
 from inhouse.store.tables import api_key_secrets, api_keys, revision
+
+log = logging.getLogger("inhouse.store")
+
+DIGEST_BYTES = 32
+END_OF_TIME = 253_402_300_800  # the year 10000: later ones cannot be written out
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,78 +45,119 @@ class StoredKey:
     secrets: tuple[StoredSecret, ...] = ()
 
 
-def all_keys(database: Database) -> list[StoredKey]:
-    """Every key that ever was, oldest first."""
-    with database.engine.connect() as connection:
-        secrets: dict[str, list[StoredSecret]] = {}
-        for row in connection.execute(sa.select(api_key_secrets)):
-            found = StoredSecret(bytes(row.digest), row.created, row.ends)
-            secrets.setdefault(row.key_id, []).append(found)
-        rows = connection.execute(sa.select(api_keys).order_by(api_keys.c.created)).all()
+def all_keys(connection: sa.Connection) -> list[StoredKey]:
+    """Every key that ever was, oldest first.
+
+    A row that makes no sense is left out, and the log says so: its key does not work, and the
+    others do.
+    """
+    secrets: dict[str, list[StoredSecret]] = {}
+    for row in connection.execute(sa.select(api_key_secrets)):
+        if (secret := _read(_secret, row, "a secret of the key", row.key_id)) is not None:
+            secrets.setdefault(row.key_id, []).append(secret)
+    rows = connection.execute(sa.select(api_keys).order_by(api_keys.c.created)).all()
     return [
-        StoredKey(
-            id=row.id,
-            owner=row.owner,
-            models=None if row.models is None else tuple(json.loads(row.models)),
-            created=row.created,
-            expires=row.expires,
-            revoked=row.revoked,
-            last_used=row.last_used,
-            secrets=tuple(secrets.get(row.id, ())),
-        )
+        key
         for row in rows
+        if (key := _read(partial(_key, secrets), row, "the key", row.id)) is not None
     ]
 
 
-def insert(database: Database, key: StoredKey) -> None:
+def insert(connection: sa.Connection, key: StoredKey) -> None:
     """A new key with its first secret."""
-    with database.engine.begin() as connection:
-        connection.execute(
-            sa.insert(api_keys).values(
-                id=key.id,
-                owner=key.owner,
-                models=None if key.models is None else json.dumps(list(key.models)),
-                created=key.created,
-                expires=key.expires,
-            )
+    connection.execute(
+        sa.insert(api_keys).values(
+            id=key.id,
+            owner=key.owner,
+            models=None if key.models is None else json.dumps(list(key.models)),
+            created=key.created,
+            expires=key.expires,
         )
-        _add_secrets(connection, key.id, key.secrets)
-        _changed(connection)
+    )
+    _add_secrets(connection, key.id, key.secrets)
+    _changed(connection)
 
 
-def revoke(database: Database, key_id: str, at: float) -> None:
-    with database.engine.begin() as connection:
-        connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(revoked=at))
-        _changed(connection)
+def revoke(connection: sa.Connection, key_id: str, at: float) -> None:
+    connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(revoked=at))
+    _changed(connection)
 
 
-def rotate(database: Database, key_id: str, new: StoredSecret, old_ends: float) -> None:
+def rotate(connection: sa.Connection, key_id: str, new: StoredSecret, old_ends: float) -> None:
     """A new secret; those before it stop at `old_ends`, or earlier where they already did."""
-    with database.engine.begin() as connection:
-        ends = api_key_secrets.c.ends
-        connection.execute(
-            sa.update(api_key_secrets)
-            .where(api_key_secrets.c.key_id == key_id)
-            .where(sa.or_(ends.is_(None), ends > old_ends))
-            .values(ends=old_ends)
-        )
-        _add_secrets(connection, key_id, [new])
-        _changed(connection)
+    ends = api_key_secrets.c.ends
+    connection.execute(
+        sa.update(api_key_secrets)
+        .where(api_key_secrets.c.key_id == key_id)
+        .where(sa.or_(ends.is_(None), ends > old_ends))
+        .values(ends=old_ends)
+    )
+    _add_secrets(connection, key_id, [new])
+    _changed(connection)
 
 
-def note_use(database: Database, last_used: dict[str, float]) -> None:
+def note_use(connection: sa.Connection, last_used: dict[str, float]) -> None:
     """When keys were last used. Not a change that watchers need to see."""
-    with database.engine.begin() as connection:
-        for key_id, at in last_used.items():
-            connection.execute(
-                sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used=at)
-            )
+    for key_id, at in last_used.items():
+        connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used=at))
 
 
-def revision_of(database: Database) -> int:
+def revision_of(connection: sa.Connection) -> int:
     """The number that goes up with every change."""
-    with database.engine.connect() as connection:
-        return int(connection.execute(sa.select(revision.c.value)).scalar_one())
+    return int(connection.execute(sa.select(revision.c.value)).scalar_one())
+
+
+def has_secrets(connection: sa.Connection) -> bool:
+    """Whether there is a digest that needs its pepper."""
+    return connection.execute(sa.select(api_key_secrets.c.key_id).limit(1)).first() is not None
+
+
+def _read(read: Callable[[sa.Row[Any]], T], row: sa.Row[Any], what: str, name: object) -> T | None:
+    try:
+        return read(row)
+    except (ValueError, TypeError, RecursionError) as error:
+        log.error("%s %r in the store makes no sense and is left out: %s", what, name, error)
+        return None
+
+
+def _key(secrets: dict[str, list[StoredSecret]], row: sa.Row[Any]) -> StoredKey:
+    return StoredKey(
+        id=_text(row.id),
+        owner=_text(row.owner),
+        models=None if row.models is None else tuple(_text(name) for name in _list(row.models)),
+        created=_moment(row.created),
+        expires=_moment(row.expires),
+        revoked=None if row.revoked is None else _moment(row.revoked),
+        last_used=None if row.last_used is None else _moment(row.last_used),
+        secrets=tuple(sorted(secrets.get(row.id, ()), key=attrgetter("created"))),
+    )
+
+
+def _secret(row: sa.Row[Any]) -> StoredSecret:
+    digest = bytes(row.digest) if isinstance(row.digest, bytes) else b""
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError(f"its digest is not {DIGEST_BYTES} bytes")
+    ends = None if row.ends is None else _moment(row.ends)
+    return StoredSecret(digest, _moment(row.created), ends)
+
+
+def _moment(value: object) -> float:
+    if isinstance(value, int | float) and 0 <= value < END_OF_TIME:
+        return float(value)
+    raise ValueError("a time of it is none")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("a name of it is no text")
+
+
+def _list(text: object) -> list[object]:
+    found = json.loads(_text(text))
+    if isinstance(found, list):
+        return found
+    raise ValueError("its models are no list")
 
 
 def _add_secrets(connection: sa.Connection, key_id: str, secrets: Iterable[StoredSecret]) -> None:

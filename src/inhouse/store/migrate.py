@@ -7,10 +7,10 @@ from alembic import command
 from alembic.config import Config
 
 
-def upgrade(engine: sa.Engine) -> None:
-    """Run what is missing, each migration in its transaction."""
+def upgrade(connection: sa.Connection) -> None:
+    """Run what is missing, all of it in the transaction of `connection`."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    directory = Path(__file__).with_name("migrations")
+    config.set_main_option("script_location", str(directory).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
