@@ -25,7 +25,7 @@ from inhouse import __version__
 from inhouse.audit.fingerprint import Fingerprinter
 from inhouse.audit.log import AuditLog
 from inhouse.audit.record import Started, Stopped
-from inhouse.config.keyfile import read_or_create
+from inhouse.audit.secrets import chain_key, fingerprint_key, mark_path
 from inhouse.config.schema import Config
 from inhouse.dlp.screen import Screener
 from inhouse.domain import EngineKind
@@ -177,18 +177,19 @@ async def _drain(config: Config, front: Listener, operations: Operations) -> Non
 
 @contextlib.asynccontextmanager
 async def _audit(config: Config) -> AsyncIterator[AuditLog]:
-    key = read_or_create(config.secrets_directory / "audit.key")
-    audit = AuditLog.open(
+    audit = await AuditLog.open(
         config.audit_directory,
-        key,
+        chain_key(config),
         segment_bytes=config.settings.audit.segment_bytes,
         clock=time.time,
         close_open=True,
+        longest_s=config.settings.gateway.request_timeout_s,
+        mark=mark_path(config),
     )
     try:
-        await audit.append(Started(time.time(), "gateway", __version__, os.getpid()))
+        await audit.write(Started(time.time(), "gateway", __version__, os.getpid()))
         yield audit
-        await audit.append(Stopped(time.time(), "gateway", os.getpid()))
+        await audit.write(Stopped(time.time(), "gateway", os.getpid()))
     finally:
         audit.close()
 
@@ -213,7 +214,7 @@ def _put_together(
         config=config,
         keys=keys,
         audit=audit,
-        fingerprinter=Fingerprinter(read_or_create(config.secrets_directory / "fingerprint.key")),
+        fingerprinter=Fingerprinter(fingerprint_key(config)),
         pool=pool,
         limiter=Limiter(settings.limits),
         queues={name: Queue(name, settings.limits, pool.places(name)) for name in config.models},

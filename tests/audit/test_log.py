@@ -18,21 +18,21 @@ import pytest
 
 from inhouse.audit import log as log_module
 from inhouse.audit.files import Files
-from inhouse.audit.head import read_head, write_head
+from inhouse.audit.head import head_path, read_head, write_head
 from inhouse.audit.lock import Lock
 from inhouse.audit.log import AuditLog
 from inhouse.audit.read import records, rows
-from inhouse.audit.record import Gap, Intent, Outcome, Read, Repaired, Resumed, Started
-from inhouse.audit.segment import Link, line_of, mac_of, segments, walk
+from inhouse.audit.record import Gap, Intent, Outcome, Read, Repaired, Resumed, Started, Stopped
+from inhouse.audit.segment import Link, Place, line_of, mac_of, segments, walk
 from inhouse.audit.verify import verify
-from inhouse.errors import AuditUnavailable
+from inhouse.errors import AuditUnavailable, UsageError
 
 KEY = bytes(range(32))
 
 
-def opened(directory: Path, *, files: Files | None = None, **options: object) -> AuditLog:
+async def opened(directory: Path, *, files: Files | None = None, **options: object) -> AuditLog:
     settings = {"segment_bytes": 1 << 20, "clock": time.time, **options}
-    return AuditLog.open(directory, KEY, files=files, **settings)  # type: ignore[arg-type]
+    return await AuditLog.open(directory, KEY, files=files, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +57,11 @@ def is_ready(log: AuditLog) -> bool:
     return True
 
 
-def link_head(path: Path) -> Link:
+def first_place(path: Path) -> Place:
     """The head as it is while the last record is being written: at the one before."""
     first = next(walk(path, KEY, Link()))
     assert first.line is not None
-    return Link(first.line.n, bytes.fromhex(first.line.mac))
+    return Place(1, first.end, Link(first.line.n, bytes.fromhex(first.line.mac)))
 
 
 def intent(number: int) -> Intent:
@@ -87,7 +87,7 @@ def outcome(number: int) -> Outcome:
 
 
 async def test_what_is_acknowledged_is_on_the_disk(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     await asyncio.gather(*(log.append(intent(number)) for number in range(100)))
     on_disk = list(records(tmp_path))
     assert [record.request_id for record in on_disk] == [f"req_{n}" for n in range(100)]  # type: ignore[union-attr]
@@ -96,7 +96,7 @@ async def test_what_is_acknowledged_is_on_the_disk(tmp_path: Path) -> None:
 
 
 async def test_segments_follow_each_other(tmp_path: Path) -> None:
-    log = opened(tmp_path, segment_bytes=2000)
+    log = await opened(tmp_path, segment_bytes=2000)
     for number in range(50):
         await log.append(outcome(number))
     log.close()
@@ -107,7 +107,7 @@ async def test_segments_follow_each_other(tmp_path: Path) -> None:
 
 
 async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
-    log = opened(tmp_path / "audit")
+    log = await opened(tmp_path / "audit")
     await log.append(intent(1))
     log.close()
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "audit").iterdir()}
@@ -117,7 +117,7 @@ async def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 async def test_a_new_start_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
     for run in range(3):
-        log = opened(tmp_path)
+        log = await opened(tmp_path)
         await log.append(Started(1.0, "gateway", str(run)))
         log.close()
     assert verify(tmp_path, KEY).findings == []
@@ -125,11 +125,11 @@ async def test_a_new_start_goes_on_where_the_last_one_ended(tmp_path: Path) -> N
 
 
 async def test_open_requests_are_closed_as_interrupted(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     await asyncio.gather(*(log.append(intent(number)) for number in range(3)))
     await log.append(outcome(1))
     log.close()
-    log = opened(tmp_path, close_open=True)
+    log = await opened(tmp_path, close_open=True)
     log.close()
     ended = {row.request_id: row.outcome for row in rows(records(tmp_path))}
     assert ended == {"req_0": "interrupted", "req_1": "answered", "req_2": "interrupted"}
@@ -137,18 +137,18 @@ async def test_open_requests_are_closed_as_interrupted(tmp_path: Path) -> None:
 
 
 async def test_a_torn_end_is_cut_off_at_every_byte(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     await log.append(intent(1))
     await log.append(outcome(1))
     log.close()
     path = segments(tmp_path)[0]
     whole = path.read_bytes()
     last = whole.rstrip(b"\n").rfind(b"\n") + 1
-    head = link_head(path)
+    head = first_place(path)
     for end in range(last + 1, len(whole)):
         path.write_bytes(whole[:end])
-        write_head(Files(), tmp_path, KEY, head, 1.0)
-        log = opened(tmp_path)
+        write_head(Files(), head_path(tmp_path), KEY, head, 1.0)
+        log = await opened(tmp_path)
         await log.append(Read(3.0, "os:me", "test"))
         log.close()
         found = list(records(tmp_path))
@@ -177,6 +177,10 @@ class FailsAt(Files):
     def open(self, path: Path) -> int:
         self._count("open")
         return super().open(path)
+
+    def create(self, path: Path) -> int:
+        self._count("open")
+        return super().create(path)
 
     def write(self, file: int, data: bytes) -> None:
         if "half-write" in self.operations:
@@ -222,7 +226,7 @@ async def test_whatever_fails_nothing_acknowledged_is_lost(
         files = FailsAt(n, operations)
         acknowledged, refused = [], 0
         try:
-            log = opened(directory, files=files, segment_bytes=1500)
+            log = await opened(directory, files=files, segment_bytes=1500)
         except AuditUnavailable:
             continue
         for number in range(8):
@@ -234,7 +238,7 @@ async def test_whatever_fails_nothing_acknowledged_is_lost(
             else:
                 acknowledged.append(f"req_{number}")
         log.close()
-        log = opened(directory)
+        log = await opened(directory)
         await log.append(Read(3.0, "os:me", "test"))
         log.close()
         found = [r.request_id for r in records(directory) if isinstance(r, Intent)]
@@ -251,7 +255,7 @@ async def test_a_failure_is_told_at_once_and_the_log_says_how_long_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_module, "RETRY_S", 0.2)
-    log = opened(tmp_path, files=FailsAt(3, ("write",)))
+    log = await opened(tmp_path, files=FailsAt(3, ("write",)))
     await log.append(intent(1))
     with pytest.raises(AuditUnavailable, match="No space left"):
         await log.append(intent(2))
@@ -277,7 +281,7 @@ async def test_a_log_on_a_disk_that_stays_full_is_never_ready(tmp_path: Path) ->
             super().write(file, data)
 
     files = Full()
-    log = opened(tmp_path, files=files)
+    log = await opened(tmp_path, files=files)
     files.full = True
     with pytest.raises(AuditUnavailable):
         await log.append(intent(1))
@@ -291,7 +295,7 @@ async def test_a_log_on_a_disk_that_stays_full_is_never_ready(tmp_path: Path) ->
 
 async def test_what_is_kept_is_written_when_the_disk_is_back(tmp_path: Path) -> None:
     files = FailsAt(3, ("write",))
-    log = opened(tmp_path, files=files)
+    log = await opened(tmp_path, files=files)
     await log.append(intent(1))
     log.keep(outcome(1))
     await until(lambda: files.failed)
@@ -305,7 +309,7 @@ async def test_what_is_kept_is_written_when_the_disk_is_back(tmp_path: Path) -> 
 async def test_a_record_whose_client_left_is_kept_in_its_place(tmp_path: Path) -> None:
     """An intent that nobody waits for any more, and its outcome: both or the intent alone."""
     files = FailsAt(1, ("write",))
-    log = opened(tmp_path, files=files)
+    log = await opened(tmp_path, files=files)
     begun = log.append(intent(1))
     begun.cancel()
     log.keep(outcome(1))
@@ -328,7 +332,7 @@ async def test_a_disk_that_hangs_is_not_ready(
             back.wait(10)
             super().sync(file)
 
-    log = opened(tmp_path, files=Hangs())
+    log = await opened(tmp_path, files=Hangs())
     written = log.append(intent(1))
     assert is_ready(log)
     await until(lambda: not is_ready(log))
@@ -340,8 +344,94 @@ async def test_a_disk_that_hangs_is_not_ready(
     log.close()
 
 
+async def test_a_request_that_ready_refused_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "RETRY_S", 0.2)
+    log = await opened(tmp_path, files=FailsAt(3, ("write",)))
+    await log.append(intent(1))
+    with pytest.raises(AuditUnavailable):
+        await log.append(intent(2))
+    for _ in range(3):
+        with pytest.raises(AuditUnavailable, match="No space left"):
+            log.accept()
+        with pytest.raises(AuditUnavailable, match="No space left"):
+            log.ready()  # a probe, not a request
+    await until(lambda: is_ready(log))
+    log.close()
+    resumed = [record for record in records(tmp_path) if isinstance(record, Resumed)]
+    assert [each.refused for each in resumed] == [4]
+
+
+async def test_what_was_refused_while_the_disk_did_not_answer_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "STUCK_S", 0.05)
+    files = HangsOn()
+    log = await opened(tmp_path, files=files)
+    files.hangs = True
+    written = log.append(intent(1))
+    await until(lambda: not is_ready(log))
+    with pytest.raises(AuditUnavailable, match="has not answered"):
+        log.accept()
+    files.back.set()
+    await written
+    await until(lambda: len(list(records(tmp_path))) == 2)
+    log.close()
+    resumed = list(records(tmp_path))[1]
+    assert isinstance(resumed, Resumed)
+    assert (resumed.refused, "has not answered" in resumed.reason) == (1, True)
+
+
+class HangsOn(Files):
+    """Real files; where it `hangs`, a sync waits until the disk is `back`."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self.back = threading.Event()
+
+    def sync(self, file: int) -> None:
+        if self.hangs:
+            self.back.wait(20)
+        super().sync(file)
+
+
+async def test_a_disk_that_hangs_does_not_keep_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(log_module, "CLOSE_S", 0.1)
+    files = HangsOn()
+    log = await opened(tmp_path, files=files)
+    files.hangs = True
+    with pytest.raises(AuditUnavailable, match="has not answered"):
+        await log.write(Stopped(1.0, "gateway"))
+    log.close()
+    assert "has not answered for 0.1 s; left behind" in caplog.text
+    files.back.set()
+    await until(lambda: len(list(records(tmp_path))) == 1)
+
+
+async def test_a_disk_that_hangs_does_not_keep_a_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "OPEN_S", 0.1)
+    files = HangsOn()
+    files.hangs = True
+    with pytest.raises(AuditUnavailable, match="its disk has not answered"):
+        await opened(tmp_path, files=files)
+    files.back.set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory to another user")
+async def test_a_gateway_does_not_start_on_the_log_of_another_user(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(UsageError, match="belongs to uid:12345; run this as uid:12345"):
+        await opened(tmp_path)
+    assert segments(tmp_path) == []
+
+
 async def test_what_another_writer_left_half_written_is_mended_at_once(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     await log.append(intent(1))
     await let_go(tmp_path)
     with segments(tmp_path)[0].open("ab") as file:
@@ -353,7 +443,7 @@ async def test_what_another_writer_left_half_written_is_mended_at_once(tmp_path:
 
 
 async def test_what_somebody_else_wrote_behind_our_back_is_told(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     await log.append(intent(1))
     await let_go(tmp_path)
     with segments(tmp_path)[0].open("ab") as file:
@@ -366,7 +456,7 @@ async def test_what_somebody_else_wrote_behind_our_back_is_told(tmp_path: Path) 
 
 @pytest.mark.parametrize("what", ["unlinked", "cut"])
 async def test_what_somebody_took_away_while_we_ran_is_told(tmp_path: Path, what: str) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     await log.append(intent(1))
     await log.append(intent(2))
     await let_go(tmp_path)
@@ -387,7 +477,7 @@ async def test_what_somebody_took_away_while_we_ran_is_told(tmp_path: Path, what
 
 async def test_a_directory_that_is_gone_is_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     directory = tmp_path / "audit"
-    log = opened(directory)
+    log = await opened(directory)
     await log.append(intent(1))
     await let_go(directory)
     directory.rename(tmp_path / "elsewhere")
@@ -404,7 +494,7 @@ async def let_go(directory: Path) -> None:
 
 
 async def test_a_busy_writer_lets_others_have_their_turn(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     stop = False
 
     async def busy() -> None:
@@ -427,7 +517,7 @@ async def test_a_lock_that_is_never_let_go_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inhouse.audit.chain.LOCK_S", 0.05)
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     with contextlib.closing(Lock(tmp_path)) as lock:
         lock.take()
         with pytest.raises(AuditUnavailable, match="another process has held"):
@@ -438,12 +528,12 @@ async def test_a_lock_that_is_never_let_go_is_a_sentence(
 
 
 async def test_the_head_follows_though_nothing_more_comes(tmp_path: Path) -> None:
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     for number in range(3):
         await log.append(intent(number))
 
     def headed() -> bool:
-        head = read_head(tmp_path, KEY)
+        head = read_head(head_path(tmp_path), KEY)
         return head is not None and head.n == 3
 
     await until(headed)
@@ -459,11 +549,11 @@ async def test_a_head_that_cannot_be_written_is_told_once(
         def replace(self, path: Path, data: bytes) -> None:
             raise OSError(5, "Input/output error")
 
-    log = opened(tmp_path, files=Headless())
+    log = await opened(tmp_path, files=Headless())
     for number in range(5):
         await log.append(intent(number))
     log.close()
-    assert caplog.text.count("the head cannot be written") == 1
+    assert caplog.text.count("head.json cannot be written") == 1
 
 
 async def test_a_gap_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
@@ -479,7 +569,7 @@ async def test_a_gap_that_could_not_be_written_is_written_later(tmp_path: Path) 
             super().sync(file)
 
     files = Fails()
-    log = opened(tmp_path, files=files)
+    log = await opened(tmp_path, files=files)
     await log.append(intent(1))
     files.left = 4
     with pytest.raises(AuditUnavailable):
@@ -493,7 +583,7 @@ async def test_a_gap_that_could_not_be_written_is_written_later(tmp_path: Path) 
 
 
 async def test_open_requests_are_found_however_many_segments_back(tmp_path: Path) -> None:
-    log = opened(tmp_path, segment_bytes=500)
+    log = await opened(tmp_path, segment_bytes=500)
     await log.append(Started(1.0, "gateway", "1"))
     await log.append(intent(1))
     for number in range(2, 30):
@@ -501,7 +591,7 @@ async def test_open_requests_are_found_however_many_segments_back(tmp_path: Path
         await log.append(outcome(number))
     log.close()
     assert len(segments(tmp_path)) > 10
-    log = opened(tmp_path, close_open=True)
+    log = await opened(tmp_path, close_open=True)
     log.close()
     assert verify(tmp_path, KEY).open_requests == 0
     assert verify(tmp_path, KEY).findings == []
@@ -513,9 +603,10 @@ async def test_records_of_no_known_kind_do_not_keep_a_gateway_from_starting(
     """A newer version wrote them; verify tells, a start goes on."""
     raw = b'{"kind":"from-the-future","time":1.0}'
     mac = mac_of(KEY, Link(), 1, raw)
-    tmp_path.joinpath("000001.jsonl").write_bytes(line_of(1, mac, raw))
-    write_head(Files(), tmp_path, KEY, Link(1, mac), 1.0)
-    log = opened(tmp_path, close_open=True)
+    line = line_of(1, mac, raw)
+    tmp_path.joinpath("000001.jsonl").write_bytes(line)
+    write_head(Files(), head_path(tmp_path), KEY, Place(1, len(line), Link(1, mac)), 1.0)
+    log = await opened(tmp_path, close_open=True)
     await log.append(intent(1))
     log.close()
     assert [str(finding) for finding in verify(tmp_path, KEY).findings] == [
@@ -524,7 +615,7 @@ async def test_records_of_no_known_kind_do_not_keep_a_gateway_from_starting(
 
 
 async def test_a_failed_sync_begins_a_new_segment_that_says_so(tmp_path: Path) -> None:
-    log = opened(tmp_path, files=FailsAt(3, ("sync",)))
+    log = await opened(tmp_path, files=FailsAt(3, ("sync",)))
     await log.append(intent(1))
     with pytest.raises(AuditUnavailable):
         await log.append(outcome(1))
@@ -543,7 +634,7 @@ sys.path.insert(0, sys.argv[3])
 from test_log import KEY, intent, opened
 
 async def main():
-    log = opened(Path(sys.argv[1]), segment_bytes=20_000)
+    log = await opened(Path(sys.argv[1]), segment_bytes=20_000)
     base = int(sys.argv[2])
     for number in range(base, base + 100_000):
         await asyncio.gather(*(log.append(intent(number * 10 + k)) for k in range(4)))
@@ -574,7 +665,7 @@ async def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path
         acknowledged.update(line.strip() for line in process.stdout if line.endswith("\n"))
         process.wait()
         process.stdout.close()
-    log = opened(tmp_path, close_open=True)
+    log = await opened(tmp_path, close_open=True)
     log.close()
     found = {record.request_id for record in records(tmp_path) if isinstance(record, Intent)}
     assert acknowledged <= found
@@ -592,7 +683,7 @@ async def test_two_processes_share_one_chain(tmp_path: Path) -> None:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
-    log = opened(tmp_path)
+    log = await opened(tmp_path)
     log.close()
     assert verify(tmp_path, KEY).findings == []
     lines = b"".join(path.read_bytes() for path in segments(tmp_path)).splitlines()

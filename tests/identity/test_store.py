@@ -350,7 +350,7 @@ def test_another_users_directory_is_left_alone(tmp_path: Path) -> None:
         os.chown(data, 4_242_424, -1)
     else:
         data = Path("/")
-    name = "user 4242424" if os.geteuid() == 0 else "root"
+    name = "uid:4242424" if os.geteuid() == 0 else "root"
     for arguments in (["keys", "create", "anna"], ["keys", "list"], ["up"]):
         done = subprocess.run(
             [sys.executable, "-m", "inhouse", *arguments, "--data", str(data)],

@@ -1,8 +1,9 @@
 """Who acts on this machine, as the kernel and the system's accounts say it."""
 
 import os
-import pwd
 import re
+
+from inhouse.config.owner import user_name
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}")
 
@@ -13,10 +14,6 @@ def actor() -> str:
     The real user of the process. $LOGNAME and $USER say what anybody likes, and are not asked;
     $SUDO_USER is as easily set, so that it stands apart, and only where it is a plain name.
     """
-    uid = os.getuid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = f"uid:{uid}"
+    name = f"os:{user_name(os.getuid())}"
     sudo = os.environ.get("SUDO_USER", "")
-    return f"os:{name} (sudo by {sudo})" if _NAME.fullmatch(sudo) else f"os:{name}"
+    return f"{name} (sudo by {sudo})" if _NAME.fullmatch(sudo) else name

@@ -1,10 +1,13 @@
 """`inhouse audit`: look at the log, search it, prove that nobody changed it."""
 
+import contextlib
 import dataclasses
-import getpass
 import json as json_module
 import re
+import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +16,8 @@ import typer
 
 if TYPE_CHECKING:
     from inhouse.audit.read import Row
+    from inhouse.audit.tail import Position
+    from inhouse.audit.verify import Report
     from inhouse.config.schema import Config
 
 app = typer.Typer(help="Look at the audit log, search it, verify it.", no_args_is_help=True)
@@ -24,6 +29,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object per li
 _AGO = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 FOLLOW_S = 0.5
+FINDINGS_SHOWN = 20
 
 
 @app.command()
@@ -35,23 +41,25 @@ def tail(
     json: JsonOption = False,
 ) -> None:
     """The last requests, one line each."""
-    from inhouse.audit.read import records, rows
+    from inhouse.audit.tail import end_position, last_rows
 
-    loaded = _opened(config, data, f"tail -n {count}")
-    seen = list(rows(records(loaded.audit_directory)))
-    for row in seen[-count:] if count else []:
-        _show(row, json)
-    if follow:
-        _follow(loaded, {row.request_id for row in seen if row.outcome != "running"}, json)
+    loaded = _opened(config, data, f"tail -n {count}{' -f' if follow else ''}")
+    directory = loaded.audit_directory
+    with _readable():
+        end = end_position(directory)
+        for row in last_rows(directory, count, end):
+            _show(row, json)
+        if follow:
+            _follow(directory, end, json)
 
 
 @app.command()
 def search(
     config: ConfigOption = None,
     data: DataOption = None,
-    who: Annotated[str, typer.Option(help="part of the owner's name")] = "",
+    who: Annotated[str, typer.Option(help="part of the owner's name, in any case")] = "",
     model: Annotated[str, typer.Option(help="the model's name")] = "",
-    outcome: Annotated[str, typer.Option(help="answered, denied, cancelled ...")] = "",
+    outcome: Annotated[str, typer.Option(help="answered, denied, running ...")] = "",
     request_id: Annotated[str, typer.Option("--id", help="the request's id")] = "",
     since: Annotated[str, typer.Option(help="2026-01-31, 2026-01-31T08:00, or 2h ago: 2h")] = "",
     until: Annotated[str, typer.Option(help="as --since")] = "",
@@ -59,30 +67,38 @@ def search(
     text_file: Annotated[
         Path | None, typer.Option("--text-file", metavar="FILE", help="the same, from a file")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="most requests shown")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="most requests shown, the newest")] = 1000,
     json: JsonOption = False,
 ) -> None:
     """Find requests. With --text, whoever has a prompt finds its record."""
     from inhouse.audit.read import Query, records, rows
+    from inhouse.config.load import load_config
     from inhouse.errors import NegativeAnswer
 
-    loaded = _opened(config, data, "search")
+    loaded = load_config(config, data)
     query = Query(
         who=who,
         model=model,
-        outcome=outcome,
+        outcome=_outcome(outcome),
         request_id=request_id,
-        fingerprint=_fingerprint(loaded, text, text_file),
+        fingerprints=_fingerprints(loaded, text, text_file),
         since=_moment(since, 0.0),
         until=_moment(until, float("inf")),
     )
-    found = 0
-    for row in rows(records(loaded.audit_directory)):
-        if query.matches(row) and found < limit:
-            found += 1
-            _show(row, json)
+    _opened(config, data, query.described())
+    found: deque[Row] = deque(maxlen=limit)
+    count = 0
+    with _readable():
+        for row in rows(records(loaded.audit_directory)):
+            if query.matches(row):
+                count += 1
+                found.append(row)
+    for row in found:
+        _show(row, json)
     if not found:
         raise NegativeAnswer("no request matches")
+    if count > limit:
+        print(f"left out: {_plural(count - limit, 'older request')}; see --limit", file=sys.stderr)
 
 
 @app.command()
@@ -98,6 +114,7 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Prove that nothing was changed, added, taken away or left open. Exit 1 where it was."""
+    from inhouse.audit.secrets import chain_key_path, mark_path
     from inhouse.audit.verify import verify as verify_log
     from inhouse.config.keyfile import read_existing
     from inhouse.config.load import load_config
@@ -105,30 +122,60 @@ def verify(
 
     if (directory is None) != (key is None):
         raise UsageError("--directory and --key go together")
+    mark = None
     if directory is None or key is None:
         loaded = load_config(config, data)
         directory = loaded.audit_directory
-        key = loaded.secrets_directory / "audit.key"
+        key, mark = chain_key_path(loaded), mark_path(loaded)
     if not directory.is_dir():
         raise UsageError(f"there is no audit log in {directory}")
     began = time.monotonic()
-    report = verify_log(directory, read_existing(key))
+    with _readable():
+        next(directory.iterdir(), None)
+        report = verify_log(directory, read_existing(key), mark)
     if json:
         print(json_module.dumps({"good": report.good, **dataclasses.asdict(report)}))
     else:
-        for finding in report.findings:
-            print(finding)
-        print(
-            f"{report.records} records in {report.segments} segments, "
-            f"{report.open_requests} requests running, {len(report.findings)} findings "
-            f"({time.monotonic() - began:.1f} s)"
-        )
+        _report(report, time.monotonic() - began)
     if not report.good:
         raise NegativeAnswer("the audit log does not verify")
 
 
+def _report(report: "Report", took_s: float) -> None:
+    for note in report.notes:
+        print(f"note: {note}")
+    for finding in report.findings[:FINDINGS_SHOWN]:
+        print(finding)
+    more = len(report.findings) - FINDINGS_SHOWN
+    if more > 0:
+        print(f"... and {more} more; --json has all")
+    print(
+        f"{_plural(report.records, 'record')} in {_plural(report.segments, 'segment')}, "
+        f"{_plural(report.open_requests, 'request')} running, "
+        f"{_plural(len(report.findings), 'finding')} ({took_s:.1f} s)"
+    )
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """A file that cannot be read is a sentence."""
+    from inhouse.errors import UsageError
+
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
 def _opened(config: Path | None, data: Path | None, what: str) -> "Config":
     """The configuration of a log that is there; that it is read is a record of its own."""
+    from inhouse.audit.actor import actor
     from inhouse.audit.log import append_once
     from inhouse.audit.record import Read
     from inhouse.config.load import load_config
@@ -137,23 +184,41 @@ def _opened(config: Path | None, data: Path | None, what: str) -> "Config":
     loaded = load_config(config, data)
     if not loaded.audit_directory.is_dir():
         raise UsageError(f"there is no audit log in {loaded.audit_directory}")
-    append_once(loaded, Read(time.time(), f"os:{getpass.getuser()}", what))
+    append_once(loaded, Read(time.time(), actor(), what))
     return loaded
 
 
-def _fingerprint(config: "Config", text: str, file: Path | None) -> str:
+def _fingerprints(config: "Config", text: str, file: Path | None) -> tuple[str, ...]:
+    """Of the text that is looked for; of a file's also without its last newline, which an editor
+    may have added."""
     from inhouse.audit.fingerprint import Fingerprinter
     from inhouse.config.keyfile import read_existing
     from inhouse.errors import UsageError
 
+    if text and file is not None:
+        raise UsageError("--text and --text-file are two texts; give one")
+    texts = [text]
     if file is not None:
         try:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_bytes().decode("utf-8")  # as it is: no newline is translated
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{file} cannot be read as text: {error}") from error
-    if not text:
-        return ""
-    return Fingerprinter(read_existing(config.secrets_directory / "fingerprint.key")).of_text(text)
+        texts = list(dict.fromkeys((text, text.removesuffix("\n").removesuffix("\r"))))
+        if not texts[-1]:
+            raise UsageError(f"{file} is empty")
+    elif not text:
+        return ()
+    maker = Fingerprinter(read_existing(config.secrets_directory / "fingerprint.key"))
+    return tuple(maker.of_text(each) for each in texts)
+
+
+def _outcome(text: str) -> str:
+    from inhouse.audit.read import OUTCOMES
+    from inhouse.errors import UsageError
+
+    if text and text not in OUTCOMES:
+        raise UsageError(f"'{text}' is no outcome; there are {', '.join(OUTCOMES)}")
+    return text
 
 
 def _moment(text: str, default: float) -> float:
@@ -179,12 +244,11 @@ def _show(row: "Row", json: bool) -> None:
     print(json_module.dumps(dataclasses.asdict(row)) if json else line(row), flush=True)
 
 
-def _follow(config: "Config", seen: set[str], json: bool) -> None:
-    from inhouse.audit.read import records, rows
+def _follow(directory: Path, start: "Position", json: bool) -> None:
+    from inhouse.audit.tail import Follower
 
+    follower = Follower(directory, start)
     while True:
         time.sleep(FOLLOW_S)
-        for row in rows(records(config.audit_directory)):
-            if row.request_id not in seen and row.outcome != "running":
-                seen.add(row.request_id)
-                _show(row, json)
+        for row in follower.rows():
+            _show(row, json)

@@ -7,12 +7,27 @@ from pathlib import Path
 class Files:
     """Real files. Every method raises OSError where the operating system does."""
 
+    owner: tuple[int, int] | None = None  # whose the files made here are; None: this process's
+
+    def own(self, file: int) -> None:
+        """Give a file that was made to its owner."""
+        if self.owner is not None:
+            os.fchown(file, *self.owner)
+
     def open(self, path: Path) -> int:
-        """A segment for appending, made where it is not there, with its directory entry safe."""
-        new = not path.exists()
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        if new:
+        """A segment that is there, for appending."""
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+
+    def create(self, path: Path) -> int:
+        """A new segment, for appending, with its directory entry safe."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        file = os.open(path, flags, 0o600)
+        try:
+            self.own(file)
             self.sync_directory(path.parent)
+        except OSError:
+            os.close(file)
+            raise
         return file
 
     def write(self, file: int, data: bytes) -> None:
@@ -42,6 +57,7 @@ class Files:
         draft = path.with_name(path.name + ".new")
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
+            self.own(file)
             self.write(file, data)
             self.sync(file)
         finally:

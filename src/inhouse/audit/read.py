@@ -5,10 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
+from inhouse.audit.head import parts
+from inhouse.audit.record import Denial, Intent, Outcome, Record, cut
+from inhouse.audit.recover import decoded, end_of
+from inhouse.audit.segment import lines_of
+from inhouse.domain import OutcomeKind
 
-from inhouse.audit.record import Denial, Intent, Outcome, Record, decode
-from inhouse.audit.segment import Link, segments, walk
+RUNNING = "running"
+OUTCOMES = (*(kind.value for kind in OutcomeKind), RUNNING)
+COLUMNS = 100  # what a usual line fits into
 
 
 @dataclass(slots=True)
@@ -21,16 +26,17 @@ class Row:
     address: str = ""
     model: str = ""
     route: str = ""
-    outcome: str = "running"
+    outcome: str = RUNNING
     status: int = 0
     code: str | None = None
     engine: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    duration_ms: float = 0.0
+    duration_ms: float | None = None  # not known of what runs or was interrupted
     fingerprint: str = ""
     fingerprint_last: str = ""
     verdicts: tuple[str, ...] = ()
+    claimed_key: str | None = None  # of a key that was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +47,46 @@ class Query:
     model: str = ""
     outcome: str = ""
     request_id: str = ""
-    fingerprint: str = ""
+    fingerprints: tuple[str, ...] = ()  # any of them
     since: float = 0.0
     until: float = float("inf")
 
+    def described(self) -> str:
+        """The search, for the record of it: of a text, its fingerprints."""
+        given = {
+            "who": cut(self.who),
+            "model": cut(self.model),
+            "outcome": self.outcome,
+            "id": cut(self.request_id),
+            "since": _iso(self.since) if self.since else "",
+            "until": _iso(self.until) if self.until < float("inf") else "",
+            "fingerprint": ",".join(self.fingerprints),
+        }
+        return " ".join(["search", *(f"{name}={each}" for name, each in given.items() if each)])
+
     def matches(self, row: Row) -> bool:
         return (
-            (not self.who or self.who in row.principal)
+            (not self.who or self.who.casefold() in row.principal.casefold())
             and (not self.model or self.model == row.model)
             and (not self.outcome or self.outcome == row.outcome)
             and (not self.request_id or self.request_id == row.request_id)
             and (
-                not self.fingerprint or self.fingerprint in (row.fingerprint, row.fingerprint_last)
+                not self.fingerprints
+                or row.fingerprint in self.fingerprints
+                or row.fingerprint_last in self.fingerprints
             )
             and self.since <= row.time <= self.until
         )
 
 
 def records(directory: Path) -> Iterator[Record]:
-    """Every record of a log, in order. Verifies nothing: that is `verify`'s to do."""
-    for path in segments(directory):
-        for found in walk(path, b"", Link()):
-            if found.line is not None:
-                try:
-                    yield decode(found.line.r)
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    continue
+    """Every record of a log, in order, but for what stands behind the place where a segment was
+    given up. Verifies nothing: that is `verify`'s to do."""
+    for path in parts(directory):
+        for found in lines_of(path, end_of(path)):
+            record = decoded(found)
+            if record is not None:
+                yield record
 
 
 def rows(stream: Iterator[Record]) -> Iterator[Row]:
@@ -75,16 +95,16 @@ def rows(stream: Iterator[Record]) -> Iterator[Row]:
     for record in stream:
         match record:
             case Intent():
-                running[record.request_id] = _begun(record)
+                running[record.request_id] = begun(record)
             case Outcome():
                 row = running.pop(record.request_id, None) or Row(record.request_id, record.time)
-                yield _ended(row, record)
+                yield ended(row, record)
             case Denial():
-                yield _denied(record)
+                yield denied(record)
     yield from running.values()
 
 
-def _begun(record: Intent) -> Row:
+def begun(record: Intent) -> Row:
     return Row(
         record.request_id,
         record.time,
@@ -98,19 +118,20 @@ def _begun(record: Intent) -> Row:
     )
 
 
-def _ended(row: Row, record: Outcome) -> Row:
+def ended(row: Row, record: Outcome) -> Row:
     row.outcome = record.outcome
     row.status = record.status
     row.code = record.code
     row.engine = record.engine
     row.prompt_tokens = record.prompt_tokens
     row.completion_tokens = record.completion_tokens
-    row.duration_ms = record.duration_ms
+    interrupted = record.outcome == OutcomeKind.INTERRUPTED
+    row.duration_ms = None if interrupted else record.duration_ms
     row.verdicts += tuple(verdict.rule for verdict in record.verdicts)
     return row
 
 
-def _denied(record: Denial) -> Row:
+def denied(record: Denial) -> Row:
     return Row(
         record.request_id,
         record.time,
@@ -122,20 +143,35 @@ def _denied(record: Denial) -> Row:
         status=record.status,
         code=record.code,
         duration_ms=record.duration_ms,
+        fingerprint=record.fingerprint,
+        fingerprint_last=record.fingerprint_last,
         verdicts=tuple(verdict.rule for verdict in record.verdicts),
+        claimed_key=record.claimed_key,
     )
 
 
 def line(row: Row) -> str:
-    """A row as one line: time, who, model, outcome, tokens, milliseconds."""
-    at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.time))
+    """A row as one line: time, id, who, model, outcome, its code or the tokens, how long."""
+    at = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(row.time))
     tokens = f"{_count(row.prompt_tokens)}+{_count(row.completion_tokens)}"
-    outcome = f"{row.outcome} {row.code}" if row.code else row.outcome
-    return (
-        f"{at}Z  {row.request_id}  {row.principal or '-':<16} {row.model or '-':<20} "
-        f"{outcome:<28} {tokens:>11} tok {row.duration_ms:>9.0f} ms"
-    )
+    end = f"{row.outcome} {row.code}" if row.code else f"{row.outcome:<9} {tokens:>7}"
+    who, model = row.principal or "-", row.model or "-"
+    left = f"{at} {row.request_id} {who:<10} {model:<12}"
+    right = f"{end:<17} {_took(row.duration_ms):>6}"
+    return f"{left.rstrip().ljust(min(len(left), COLUMNS - 1 - len(right)))} {right}"
 
 
 def _count(tokens: int | None) -> str:
     return "-" if tokens is None else str(tokens)
+
+
+def _took(ms: float | None) -> str:
+    if ms is None:
+        return "-"
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    return f"{ms / 1000:.1f} s" if ms < 100_000 else f"{ms / 1000:.0f} s"
+
+
+def _iso(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

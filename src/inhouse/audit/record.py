@@ -89,6 +89,9 @@ class Denial(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     bytes_in: int = 0
     duration_ms: float = 0.0
     verdicts: list[VerdictNote] = []
+    fingerprint: str = ""  # as in an intent, where the prompt was read
+    fingerprint_last: str = ""
+    claimed_key: str | None = None  # the id in a key of the right form that was refused
 
 
 class KeyChanged(
@@ -125,13 +128,15 @@ class Repaired(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
 
 class Gap(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="gap"):
     """A segment is given up at `offset`. Because its disk failed: what stands behind was never
-    acknowledged. Or because it was `altered`: then `verify` says so for ever."""
+    acknowledged. Or because it was `altered`: then `verify` says so for ever. `behind` is the most
+    bytes that can stand behind the offset; None where that is not known."""
 
     time: float
     segment: str
     offset: int
     reason: str
     altered: bool = False
+    behind: int | None = None
 
 
 class Resumed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="resumed"):

@@ -8,6 +8,8 @@ The chain goes on across segments 000001.jsonl, 000002.jsonl, ...
 """
 
 import hmac
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from pathlib import Path
 import msgspec
 
 ZERO = bytes(32)
+BLOCK_BYTES = 1 << 16
+_NAME = re.compile(r"\d{6}|[1-9]\d{6,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,16 @@ class Link:
 
     n: int = 0
     mac: bytes = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record ends: its segment's number, the byte behind its line feed, its link. Before
+    the first record of a segment, `offset` is 0 and the link is the one before."""
+
+    number: int = 0
+    offset: int = 0
+    link: Link = Link()
 
 
 class Line(msgspec.Struct):
@@ -58,8 +72,20 @@ def line_of(n: int, mac: bytes, raw: bytes) -> bytes:
 
 
 def segments(directory: Path) -> list[Path]:
-    """The segments of a log, in order."""
-    return sorted(directory.glob("[0-9][0-9][0-9][0-9][0-9][0-9].jsonl"))
+    """Everything in a directory that is named like a segment, in the order of the numbers."""
+    found = [path for path in directory.glob("*.jsonl") if _NAME.fullmatch(path.stem)]
+    return sorted(found, key=number_of)
+
+
+def number_of(path: Path) -> int:
+    return int(path.stem)
+
+
+def run_from(directory: Path, number: int) -> int:
+    """The last number of the segments that follow this one without a hole."""
+    while segment_path(directory, number + 1).exists():
+        number += 1
+    return number
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -103,17 +129,71 @@ def read_line(data: bytes) -> Line | None:
         return None
 
 
-def lines_of(path: Path, end: int | None = None) -> Iterator[Line]:
+def lines_of(path: Path, end: int | None = None, start: int = 0) -> Iterator[Line]:
     """The records of a segment up to `end`, unproven; what is none is left out."""
-    offset = 0
+    for line, _ in lines_from(path, start, end):
+        if line is not None:
+            yield line
+
+
+def lines_from(
+    path: Path, offset: int, end: int | None = None
+) -> Iterator[tuple[Line | None, int]]:
+    """Every whole line from a line's start on, unproven, and the byte behind it."""
     with path.open("rb") as file:
+        file.seek(offset)
         for data in file:
-            if end is not None and offset >= end:
+            if not data.endswith(b"\n") or (end is not None and offset >= end):
                 return
             offset += len(data)
-            line = read_line(data) if data.endswith(b"\n") else None
-            if line is not None:
-                yield line
+            yield read_line(data), offset
+
+
+def lines_backwards(path: Path, end: int | None = None) -> Iterator[Line]:
+    """The records of a segment from its end, or from `end`, to its beginning, unproven."""
+    with path.open("rb") as file:
+        at = file.seek(0, os.SEEK_END) if end is None else end
+        rest, whole = b"", False  # what stands behind the last line feed is no line yet
+        while at > 0:
+            start = max(0, at - BLOCK_BYTES)
+            file.seek(start)
+            first, *lines = (file.read(at - start) + rest).split(b"\n")
+            at = start
+            for data in reversed(lines):
+                line = read_line(data) if whole else None
+                whole = True
+                if line is not None:
+                    yield line
+            rest = first
+        line = read_line(rest) if whole else None
+        if line is not None:
+            yield line
+
+
+def line_before(path: Path, offset: int) -> Line | None:
+    """The record whose line ends at `offset`, unproven; None where none does."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset - 1)
+            if file.read(1) != b"\n":
+                return None
+        return next(lines_backwards(path, offset), None)
+    except FileNotFoundError:
+        return None
+
+
+def last_line_feed(path: Path) -> int:
+    """The byte behind the last whole line of a segment."""
+    with path.open("rb") as file:
+        at = file.seek(0, os.SEEK_END)
+        while at > 0:
+            start = max(0, at - BLOCK_BYTES)
+            file.seek(start)
+            found = file.read(at - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            at = start
+    return 0
 
 
 def first_line(path: Path) -> Line | None:

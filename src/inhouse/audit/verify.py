@@ -1,94 +1,152 @@
 """Verifies a log: that nothing was changed, added, taken away or left open.
 
-Reads with the log's key and nothing else. Constant memory, but for the requests open at a time.
+Reads with the log's key and nothing else; the mark, where there is one, stands outside of the
+log's directory. Constant memory, but for the requests open at a time and for the findings.
 """
 
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from inhouse.audit.head import read_head
+from inhouse.audit.head import head_path, read_seals
 from inhouse.audit.record import Gap, Intent, Outcome, Record
-from inhouse.audit.recover import decoded, given_up_at
-from inhouse.audit.segment import Found, Link, link_of, segments, walk
+from inhouse.audit.recover import decoded, gap_of
+from inhouse.audit.segment import (
+    Found,
+    Link,
+    link_of,
+    number_of,
+    run_from,
+    segment_path,
+    segments,
+    walk,
+)
+
+ENOUGH_TO_JUDGE_A_KEY = 1000  # records, none of which it made
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, and where."""
+    """One thing that is wrong, or worth a note, and where; line 0 is the file as a whole."""
 
     segment: str
     line: int
     sentence: str
 
     def __str__(self) -> str:
-        return f"{self.segment} line {self.line}: {self.sentence}"
+        at = f"{self.segment} line {self.line}" if self.line else self.segment
+        return f"{at}: {self.sentence}"
 
 
 @dataclass(slots=True)
 class Report:
-    """What was read, and what was found."""
+    """What was read, what is wrong, and what is not but should be known."""
 
     records: int = 0
     segments: int = 0
     open_requests: int = 0
     findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         return not self.findings
 
 
-def verify(directory: Path, key: bytes) -> Report:
-    """Read a whole log and say what is wrong with it. A log that is not there is empty."""
-    return _Verifier(directory, key).run()
+class WrongKeyError(Exception):
+    """Nothing in the log was written with this key."""
+
+
+def verify(directory: Path, key: bytes, mark: Path | None = None) -> Report:
+    """Read a whole log and say what is wrong with it. Without `mark`, it is held against its own
+    head only."""
+    return _Verifier(directory, key, mark).run()
 
 
 class _Verifier:
-    def __init__(self, directory: Path, key: bytes) -> None:
+    def __init__(self, directory: Path, key: bytes, mark: Path | None) -> None:
         self._directory = directory
         self._key = key
+        self._mark = mark
+        self._seals = read_seals(directory, key, mark)
         self._report = Report()
         self._open: dict[str, Found] = {}
-        self._closed: str = ""
         self._link = Link()
-        self._headed = False
+        self._fits = self._seals.head is not None or self._seals.mark is not None
 
     def run(self) -> Report:
-        try:
-            self._head = read_head(self._directory, self._key)
-        except ValueError as error:
-            self._head = None
-            self._find("head.json", 0, str(error))
-        paths = segments(self._directory)
+        for name, sentence in self._seals.wrong:
+            self._find(name, 0, sentence)
+        found = segments(self._directory)
+        paths = self._parts(found)
         self._report.segments = len(paths)
-        self._check_numbers(paths)
+        self._check_numbers(found, paths)
         gaps = self._gaps(paths)
-        for path in paths:
-            self._segment(path, gaps.get(path.name), last=path is paths[-1])
+        try:
+            for path in paths:
+                self._segment(path, gaps.get(path.name), last=path is paths[-1])
+            if self._report.records and not self._fits:
+                raise WrongKeyError
+        except WrongKeyError:
+            self._report.findings.clear()
+            self._find(paths[0].name, 0, "no record was written with this key")
+            return self._report
         self._check_head(paths)
+        self._check_mark(paths)
         self._report.open_requests = len(self._open)
         return self._report
 
-    def _check_numbers(self, paths: list[Path]) -> None:
+    def _parts(self, found: list[Path]) -> list[Path]:
+        """The segments that belong to the log: up to the head's, and what follows that one."""
+        numbers = [place.number for place in self._seals.places]
+        if not numbers:
+            return found
+        last = run_from(self._directory, max(numbers))
+        return [path for path in found if number_of(path) <= last]
+
+    def _check_numbers(self, found: list[Path], paths: list[Path]) -> None:
+        for path in found[len(paths) :]:
+            self._find(path.name, 0, "is no part of the log")
         for number, path in enumerate(paths, 1):
-            if int(path.stem) != number:
-                self._find(f"{number:06}.jsonl", 0, "the segment is missing")
+            if number_of(path) != number:
+                missing = segment_path(self._directory, number)
+                self._find(missing.name, 0, "the segment is missing")
                 return
 
-    def _gaps(self, paths: list[Path]) -> dict[str, int]:
+    def _gaps(self, paths: list[Path]) -> dict[str, Gap]:
         """Where segments were given up, as the first records of the next ones say."""
-        ends = {path.name: given_up_at(behind, path.name) for path, behind in pairwise(paths)}
-        return {name: end for name, end in ends.items() if end is not None}
+        gaps = {}
+        for path, behind in pairwise(paths):
+            gap = gap_of(behind, path.name) if behind.is_file() else None
+            if gap is not None:
+                gaps[path.name] = gap
+        return gaps
 
-    def _segment(self, path: Path, end: int | None, *, last: bool) -> None:
-        for found in walk(path, self._key, self._link):
-            if end is not None and found.offset >= end:
-                return  # given up from here on, and the next segment says so under the chain
-            self._line(found, last=last)
+    def _segment(self, path: Path, gap: Gap | None, *, last: bool) -> None:
+        try:
+            for found in walk(path, self._key, self._link):
+                if gap is not None and found.offset >= gap.offset:
+                    break  # given up from here on, and the next segment says so under the chain
+                self._line(found, last=last)
+            if gap is not None:
+                self._behind(path, gap)
+        except OSError as error:
+            self._find(path.name, 0, f"cannot be read: {error.strerror}")
+
+    def _behind(self, path: Path, gap: Gap) -> None:
+        """What stands where nothing counts any more."""
+        size = max(0, path.stat().st_size - gap.offset)
+        sentence = f"{_plural(size, 'byte')} behind the place where it was given up"
+        if gap.behind is not None and size > gap.behind:
+            self._find(path.name, 0, f"{sentence}, where there were {gap.behind} at most")
+        elif size:
+            self._report.notes.append(Finding(path.name, 0, f"{sentence} do not count"))
 
     def _line(self, found: Found, *, last: bool) -> None:
         self._report.records += 1
+        self._fits = self._fits or found.chained
+        if not self._fits and self._report.records >= ENOUGH_TO_JUDGE_A_KEY:
+            raise WrongKeyError
         if found.line is None:
             torn = last and not found.whole
             what = "is torn; the next start cuts it off" if torn else "is no record"
@@ -97,7 +155,7 @@ class _Verifier:
         if not found.chained or not found.whole:
             self._find(found.segment, found.number, self._why(found))
         self._link = link_of(found.line)
-        self._match_head(found)
+        self._match_seals(found)
         record = decoded(found.line)
         if record is None:
             self._find(found.segment, found.number, "holds a record of no known kind")
@@ -125,21 +183,40 @@ class _Verifier:
                 found.segment, found.number, f"closes {record.request_id}, which is not open"
             )
 
-    def _match_head(self, found: Found) -> None:
+    def _match_seals(self, found: Found) -> None:
         assert found.line is not None
-        if self._head is not None and found.line.n == self._head.n:
-            self._headed = True
-            if found.line.mac != self._head.mac:
-                self._find(found.segment, found.number, "is not the record that the head names")
+        for seal, name in ((self._seals.head, "head"), (self._seals.mark, "mark")):
+            if seal is not None and found.line.n == seal.n and found.line.mac != seal.mac:
+                sentence = f"is not the record that the {name} names"
+                self._find(found.segment, found.number, sentence)
 
     def _check_head(self, paths: list[Path]) -> None:
-        last = paths[-1].name if paths else "000001.jsonl"
-        if self._head is None:
-            if paths and not self._report.findings and self._report.records:
-                self._find("head.json", 0, "is missing")
-        elif not self._headed:
-            sentence = f"the log ends with record {self._link.n}, but it had {self._head.n}"
+        head = self._seals.head
+        last = paths[-1].name if paths else head_path(self._directory).name
+        if head is None and not paths and not self._seals.wrong:
+            self._find(last, 0, "the log is empty, though there is a key for it")
+        elif head is None and not self._report.findings and self._report.records:
+            self._find("head.json", 0, "is missing")
+        elif head is not None and head.n > self._link.n:
+            sentence = f"the log ends with record {self._link.n}, but it had {head.n}"
             self._find(last, 0, f"{sentence}: the end was cut off")
+
+    def _check_mark(self, paths: list[Path]) -> None:
+        mark = self._seals.mark
+        name = self._mark.name if self._mark is not None else "audit.mark"
+        if self._mark is None:
+            sentence = "not looked at: that log and head were not rolled back together is not shown"
+            self._report.notes.append(Finding(name, 0, sentence))
+        elif mark is None and not self._seals.wrong:
+            self._report.notes.append(Finding(name, 0, "is not there; the next start writes it"))
+        elif mark is not None and mark.n > self._link.n:
+            last = paths[-1].name if paths else head_path(self._directory).name
+            sentence = f"the log ends with record {self._link.n}, but its mark names {mark.n}"
+            self._find(last, 0, f"{sentence}: the end was cut off, or the log was rolled back")
 
     def _find(self, segment: str, line: int, sentence: str) -> None:
         self._report.findings.append(Finding(segment, line, sentence))
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -63,8 +63,11 @@ def _read(path: Path) -> bytes:
     with path.open("rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         key = file.read(KEY_BYTES + 1)
+    if len(key) != KEY_BYTES:
+        raise UsageError(
+            f"{path} does not hold a key of {KEY_BYTES} bytes, as Inhouse makes them; "
+            "restore it from backup"
+        )
     if mode & 0o077:
         raise UsageError(f"{path} may be read by others (mode {mode:o}); run: chmod 600 {path}")
-    if len(key) != KEY_BYTES:
-        raise UsageError(f"{path} does not hold a key of {KEY_BYTES} bytes; restore it from backup")
     return key

@@ -17,12 +17,13 @@ def require_owner(data: Path) -> None:
     except OSError as error:
         raise UsageError(f"{data} cannot be the data directory: {error.strerror}") from error
     if owner != os.geteuid():
-        name = _name(owner)
+        name = user_name(owner)
         raise UsageError(f"{data} belongs to {name}; run this as {name}")
 
 
-def _name(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """A user's name, or `uid:N` where the system knows none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {uid}"
+        return f"uid:{uid}"

@@ -184,7 +184,9 @@ class AuditSection:
     """The log of every request."""
 
     directory: str = key("", "where it is kept, relative to this file; DATA/audit when empty")
-    segment_bytes: int = key(67_108_864, "size at which a new file is begun", least=65_536)
+    segment_bytes: int = key(
+        67_108_864, "size at which a new file is begun", least=65_536, most=1_073_741_824
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Protocol
 from inhouse.domain import Principal
 from inhouse.errors import Code, Refusal
 from inhouse.gateway.http1 import Head
+from inhouse.identity.token import id_of
 
 _SCHEME = b"bearer "
 
@@ -45,3 +46,12 @@ def authenticate(head: Head, keys: Keys, now: float) -> Principal:
     if principal is None:
         raise Refusal(Code.INVALID_CREDENTIAL, 401, "the API key is unknown, expired or revoked")
     return principal
+
+
+def claimed_key(head: Head) -> str | None:
+    """The id in a refused key of the right form: whose it claims to be, for the record."""
+    try:
+        key_id = id_of(credential(head))
+    except Refusal:
+        return None
+    return None if key_id is None else key_id.decode()

@@ -20,7 +20,7 @@ from inhouse.domain import Dialect, OutcomeKind
 from inhouse.errors import AuditUnavailable, Code, EngineError, Refusal
 from inhouse.gateway import listing, routes
 from inhouse.gateway.admit import Queue
-from inhouse.gateway.authenticate import Keys, authenticate
+from inhouse.gateway.authenticate import Keys, authenticate, claimed_key
 from inhouse.gateway.authorize import authorize
 from inhouse.gateway.exchange import ClientGone, Exchange
 from inhouse.gateway.forward import Answer, forward
@@ -92,7 +92,11 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     if route.does is routes.Listing.GREETING:
         listing.greet(exchange, gateway.date.at(entry.began))
         return
-    principal = entry.principal = authenticate(head, gateway.keys, entry.began)
+    try:
+        principal = entry.principal = authenticate(head, gateway.keys, entry.began)
+    except Refusal:
+        entry.claimed_key = claimed_key(head)
+        raise
     if isinstance(route.does, routes.Listing):
         models = gateway.config.models
         date = gateway.date.at(entry.began)
@@ -101,14 +105,14 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     settings = gateway.config.settings
     ask = entry.ask = await receive(exchange, route, settings.gateway, settings.limits)
     entry.bytes_in = exchange.body_bytes
+    fingerprinter = gateway.fingerprinter
+    entry.fingerprints = fingerprinter.of(ask.texts), fingerprinter.of_text(ask.last_text)
     model, entry.rule = authorize(principal, ask, gateway.config.models)
     with gateway.limiter.reserve(principal, gateway.monotonic()):
         entry.verdicts = await gateway.screening.look(ask)
         gateway.screening.judge(entry.verdicts)
         async with gateway.queues[model.name]:
-            await entry.intent(
-                gateway.fingerprinter.of(ask.texts), gateway.fingerprinter.of_text(ask.last_text)
-            )
+            await entry.intent()
             with await forward(
                 ask,
                 model,

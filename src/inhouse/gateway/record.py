@@ -38,9 +38,11 @@ class Entry:
         "ask",
         "began",
         "bytes_in",
+        "claimed_key",
         "closed",
         "engine",
         "engine_model",
+        "fingerprints",
         "first_byte_ms",
         "principal",
         "request_id",
@@ -52,7 +54,7 @@ class Entry:
 
     def __init__(self, audit: AuditLog, clock: Clock, address: str) -> None:
         """Raises AuditUnavailable where the log is known not to take records now."""
-        audit.ready()
+        audit.accept()
         self._log = audit
         self._clock = clock
         self.began = clock()
@@ -60,6 +62,8 @@ class Entry:
         self.address = address
         self.route = ""
         self.principal: Principal | None = None
+        self.claimed_key: str | None = None
+        self.fingerprints = "", ""  # of the whole prompt, and of what the user said last
         self.ask: Ask | None = None
         self.bytes_in = 0
         self.rule = ""
@@ -72,7 +76,7 @@ class Entry:
         self._end: asyncio.Future[None] | None = None
         self.closed = False
 
-    async def intent(self, fingerprint: str, fingerprint_last: str) -> None:
+    async def intent(self) -> None:
         """What is about to be asked of a model, and on whose right. Durable on return."""
         ask, principal = self.ask, self.principal
         assert ask is not None  # set by receive
@@ -90,8 +94,8 @@ class Entry:
                 model=cut(ask.model),
                 stream=ask.stream,
                 bytes_in=self.bytes_in,
-                fingerprint=fingerprint,
-                fingerprint_last=fingerprint_last,
+                fingerprint=self.fingerprints[0],
+                fingerprint_last=self.fingerprints[1],
                 verdicts=self.verdicts,
                 authorized_by=self.rule,
                 max_tokens=ask.max_tokens,
@@ -198,6 +202,9 @@ class Entry:
             bytes_in=self.bytes_in,
             verdicts=self.verdicts,
             duration_ms=self.duration_ms(),
+            fingerprint=self.fingerprints[0],
+            fingerprint_last=self.fingerprints[1],
+            claimed_key=self.claimed_key,
         )
 
 
