@@ -27,9 +27,11 @@ class Operation(StrEnum):
     RESPONSE = "response"  # OpenAI /v1/responses
     EMBEDDING = "embedding"  # OpenAI /v1/embeddings
     MESSAGE = "message"  # Anthropic /v1/messages
+    COUNT_TOKENS = "count-tokens"  # Anthropic /v1/messages/count_tokens
     OLLAMA_CHAT = "ollama-chat"  # Ollama /api/chat
     OLLAMA_GENERATE = "ollama-generate"  # Ollama /api/generate
     OLLAMA_EMBED = "ollama-embed"  # Ollama /api/embed
+    OLLAMA_EMBEDDING = "ollama-embedding"  # Ollama /api/embeddings, its older form
 
 
 class Task(StrEnum):

@@ -81,6 +81,7 @@ class Code(StrEnum):
     NO_SUCH_MODEL = "no_such_model"
     WRONG_TASK = "wrong_task"
     NOT_SPOKEN = "not_spoken"
+    CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     RATE_LIMITED = "rate_limited"
     TOO_MANY_CONCURRENT = "too_many_concurrent"
     QUEUE_FULL = "queue_full"

@@ -3,12 +3,14 @@
 Texts of a model are not asserted on; structure, counts and ends are.
 """
 
+import base64
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import anthropic
 import ollama
 import openai
+import pydantic
 import pytest
 from tests.conftest import Running
 
@@ -25,6 +27,12 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
+
+
+class Colour(pydantic.BaseModel):
+    """An answer whose length is bounded by its schema."""
+
+    colour: Literal["red", "blue"]
 
 
 @pytest.fixture
@@ -101,11 +109,59 @@ class TestOpenAI:
         assert kinds[0] == "response.created"
         assert kinds[-1] in {"response.completed", "response.incomplete"}
 
+    def test_a_response_over_several_turns(self, openai_client: openai.OpenAI) -> None:
+        turns: Any = [{"role": "user", "content": "Name a colour."}]
+        first = openai_client.responses.create(model="chat", input=turns, max_output_tokens=2)
+        assert first.status == "incomplete"
+        assert first.incomplete_details is not None
+        assert first.incomplete_details.reason == "max_output_tokens"
+        turns += [
+            *first.output,
+            {"type": "reasoning", "id": "rs_1", "summary": []},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "Red."}]},
+            {"role": "user", "content": "And another one."},
+        ]
+        second = openai_client.responses.create(model="chat", input=turns, max_output_tokens=8)
+        assert second.output_text
+        assert second.usage is not None
+        assert second.usage.output_tokens <= 8
+
+    def test_a_response_streamed_with_the_helper(self, openai_client: openai.OpenAI) -> None:
+        with openai_client.responses.stream(
+            model="chat", input="Name a colour.", text_format=Colour, temperature=0
+        ) as stream:
+            events = list(stream)
+            final = stream.get_final_response()
+        assert final.status == "completed"
+        assert final.output_parsed is not None
+        said = "".join(each.delta for each in events if each.type == "response.output_text.delta")
+        assert said == final.output_text
+        numbers = [each.sequence_number for each in events]
+        assert numbers == sorted(numbers)
+
+    def test_a_response_of_a_schema(self, openai_client: openai.OpenAI) -> None:
+        answer = openai_client.responses.parse(
+            model="chat", input="Name a colour.", text_format=Colour, max_output_tokens=60
+        )
+        assert answer.output_parsed is not None
+        assert answer.output_parsed.colour in {"red", "blue"}
+
     def test_embeddings(self, openai_client: openai.OpenAI) -> None:
         answer = openai_client.embeddings.create(model="embed", input=["cat", "kitten", "revenue"])
         cat, kitten, revenue = (each.embedding for each in answer.data)
         assert len(cat) == 384
         assert _cosine(cat, kitten) > _cosine(cat, revenue) + 0.3
+
+    @pytest.mark.parametrize("form", ["float", "base64", openai.omit])
+    def test_embeddings_of_a_size(self, openai_client: openai.OpenAI, form: Any) -> None:
+        asked: Any = {"model": "embed", "input": ["cat", "kitten"], "encoding_format": form}
+        answer = openai_client.embeddings.create(**asked, dimensions=64)
+        for given in (each.embedding for each in answer.data):
+            vector = _unpacked(given) if isinstance(given, str) else given
+            assert len(vector) == 64
+            assert sum(number * number for number in vector) == pytest.approx(1, abs=1e-3)
+        with pytest.raises(openai.BadRequestError, match="384"):
+            openai_client.embeddings.create(**asked, dimensions=1024)
 
     def test_json_schema(self, openai_client: openai.OpenAI) -> None:
         answer = openai_client.chat.completions.create(
@@ -141,7 +197,7 @@ class TestOpenAI:
         [
             ({"model": "nope"}, openai.NotFoundError),
             ({"n": 1_000_000}, openai.BadRequestError),
-            ({"max_tokens": 1_000_000}, openai.BadRequestError),
+            ({"max_tokens": 0}, openai.BadRequestError),
             ({"extra_body": {"max_token": 3}}, openai.BadRequestError),
             ({"extra_body": {"chat_template": "{{ x }}"}}, openai.BadRequestError),
         ],
@@ -152,6 +208,24 @@ class TestOpenAI:
         with pytest.raises(error):
             openai_client.chat.completions.create(
                 **{"model": "chat", "messages": QUESTION, **change}
+            )
+
+    def test_a_prompt_that_is_too_long(self, openai_client: openai.OpenAI) -> None:
+        long: list[Any] = [{"role": "user", "content": "hello " * 9000}]
+        for stream in (True, False):
+            with pytest.raises(openai.BadRequestError, match="takes at most 4096") as refused:
+                openai_client.chat.completions.create(model="chat", messages=long, stream=stream)
+            assert refused.value.code == "context_length_exceeded"
+        with pytest.raises(openai.BadRequestError) as refused:
+            openai_client.embeddings.create(model="embed", input="hello " * 2000)
+        assert refused.value.code == "context_length_exceeded"
+
+    def test_an_image_for_a_model_without_eyes(self, openai_client: openai.OpenAI) -> None:
+        url = "data:image/png;base64,iVBORw0KGgo="
+        part: Any = {"type": "image_url", "image_url": {"url": url}}
+        with pytest.raises(openai.BadRequestError, match="'chat' takes no image input"):
+            openai_client.chat.completions.create(
+                model="chat", messages=[{"role": "user", "content": [part]}]
             )
 
     def test_a_wrong_key(self, real: Running) -> None:
@@ -181,6 +255,47 @@ class TestAnthropic:
         assert text
         assert final.stop_reason in {"max_tokens", "end_turn"}
 
+    def test_models(self, anthropic_client: anthropic.Anthropic) -> None:
+        listed = anthropic_client.models.list()
+        assert [model.id for model in listed] == ["chat", "embed"]
+        assert listed.has_more is False
+        assert anthropic_client.models.retrieve("chat").created_at.year > 2020
+
+    def test_tokens_are_counted(self, anthropic_client: anthropic.Anthropic) -> None:
+        count = anthropic_client.messages.count_tokens(model="chat", messages=QUESTION)
+        answer = anthropic_client.messages.create(model="chat", max_tokens=1, messages=QUESTION)
+        used = answer.usage.input_tokens + (answer.usage.cache_read_input_tokens or 0)
+        assert count.input_tokens == used
+        assert answer._request_id
+
+    def test_a_stop_sequence(self, anthropic_client: anthropic.Anthropic) -> None:
+        asked: Any = {"model": "chat", "max_tokens": 60, "messages": QUESTION}
+        asked |= {"stop_sequences": ["a", "e", "o"], "extra_body": {"temperature": 0}}
+        answer = anthropic_client.messages.create(**asked)
+        assert answer.stop_reason == "stop_sequence"
+        assert answer.stop_sequence in {"a", "e", "o"}
+        with anthropic_client.messages.stream(**asked) as stream:
+            assert stream.get_final_message().stop_reason == "stop_sequence"
+
+    def test_a_document_is_read(self, anthropic_client: anthropic.Anthropic) -> None:
+        source: Any = {"type": "text", "media_type": "text/plain", "data": "The sky. " * 50}
+        content: Any = [{"type": "document", "source": source}, {"type": "text", "text": "So?"}]
+        answer = anthropic_client.messages.create(
+            model="chat", max_tokens=8, messages=[{"role": "user", "content": content}]
+        )
+        usage = answer.usage
+        assert usage.input_tokens + (usage.cache_read_input_tokens or 0) > 100
+
+    def test_an_answer_of_a_schema(self, anthropic_client: anthropic.Anthropic) -> None:
+        schema = {**Colour.model_json_schema(), "additionalProperties": False}
+        config: Any = {"format": {"type": "json_schema", "schema": schema}}
+        answer = anthropic_client.messages.create(
+            model="chat", max_tokens=60, messages=QUESTION, output_config=config
+        )
+        block = answer.content[0]
+        assert block.type == "text"
+        assert Colour.model_validate_json(block.text)
+
     def test_refusals(self, anthropic_client: anthropic.Anthropic) -> None:
         with pytest.raises(anthropic.NotFoundError, match="there is: chat, embed"):
             anthropic_client.messages.create(model="nope", max_tokens=8, messages=QUESTION)
@@ -195,9 +310,22 @@ class TestAnthropic:
 
 class TestOllama:
     def test_listings(self, ollama_client: ollama.Client) -> None:
-        assert [model.model for model in ollama_client.list().models] == ["chat", "embed"]
-        assert [model.model for model in ollama_client.ps().models] == ["chat", "embed"]
-        assert ollama_client.show("chat").capabilities == ["completion"]
+        names = ["chat:latest", "embed:latest"]
+        assert [model.model for model in ollama_client.list().models] == names
+        assert [model.model for model in ollama_client.ps().models] == names
+        for name in ("chat", "chat:latest"):
+            assert ollama_client.show(name).capabilities == ["completion", "tools"]
+        assert ollama_client.show("embed").capabilities == ["embedding"]
+
+    @pytest.mark.parametrize("name", ["chat", "chat:latest"])
+    def test_an_answer_is_under_the_name_that_was_asked_for(
+        self, ollama_client: ollama.Client, name: str
+    ) -> None:
+        options = {"num_predict": 2, "num_thread": 4, "num_gpu": None, "top_k": 3.0}
+        for stream in (True, False):
+            answer: Any = ollama_client.chat(name, QUESTION, options=options, stream=stream)
+            parts = list(answer) if stream else [answer]
+            assert {part.model for part in parts} == {name}
 
     def test_chat(self, ollama_client: ollama.Client) -> None:
         answer = ollama_client.chat("chat", MESSAGES, options={"num_predict": 8})
@@ -225,6 +353,8 @@ class TestOllama:
     def test_embed(self, ollama_client: ollama.Client) -> None:
         answer = ollama_client.embed("embed", ["cat", "kitten"])
         assert [len(each) for each in answer.embeddings] == [384, 384]
+        assert ollama_client.embed("embed", "").embeddings == []
+        assert len(ollama_client.embeddings("embed:latest", "cat").embedding) == 384
 
     def test_an_unknown_model(self, ollama_client: ollama.Client) -> None:
         with pytest.raises(ollama.ResponseError, match="there is: chat, embed") as refused:
@@ -238,6 +368,10 @@ class TestOllama:
         with pytest.raises(ollama.ResponseError) as refused:
             call(*arguments)
         assert refused.value.status_code in {404, 405}
+
+
+def _unpacked(text: str) -> list[float]:
+    return list(memoryview(base64.b64decode(text)).cast("f"))
 
 
 def _cosine(first: list[float], second: list[float]) -> float:

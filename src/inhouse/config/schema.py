@@ -169,6 +169,17 @@ class LimitsSection:
         256, "requests that may wait for an engine, per model", least=0, most=100_000
     )
     queue_timeout_s: float = key(30.0, "for a request to wait for an engine", least=0, most=3600)
+    max_tools: int = key(128, "most tools in one request", least=0, most=10_000)
+    max_schema_bytes: int = key(
+        65_536,
+        "size of the JSON schemas of all tools and of the answer's format together",
+        least=0,
+        most=16_777_216,
+    )
+    max_schema_depth: int = key(32, "levels of nesting in one schema", least=1, most=64)
+    max_images: int = key(16, "most images in one request", least=0, most=10_000)
+    max_image_bytes: int = key(16_777_216, "size of one image", least=0, most=268_435_456)
+    max_logit_bias: int = key(1024, "most entries in logit_bias", least=0, most=1_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Authenticate: one credential, one principal. Nothing but the request's head is looked at."""
 
+import hmac
 from typing import Protocol
 
 from inhouse.domain import Principal
@@ -17,27 +18,38 @@ class Keys(Protocol):
 
 
 def credential(head: Head) -> bytes:
-    """The one credential of a request: `Authorization: Bearer KEY`, or Anthropic's `x-api-key`."""
-    bearer = head.fields.get(b"authorization")
+    """The one credential of a request: `Authorization: Bearer KEY`, or Anthropic's `x-api-key`.
+
+    Clients that serve both APIs send both, with one key: that is one credential.
+    """
+    authorization = head.fields.get(b"authorization")
     api_key = head.fields.get(b"x-api-key")
-    if bearer is None and api_key is None:
+    if authorization is None and api_key is None:
         raise Refusal(
             Code.MISSING_CREDENTIAL, 401, "an API key is needed: send 'Authorization: Bearer KEY'"
         )
-    if bearer is not None and api_key is not None:
+    if api_key is None:
+        return _bearer(authorization or b"")
+    if authorization is not None and not _same(authorization, api_key):
         raise Refusal(
             Code.SEVERAL_CREDENTIALS,
             401,
-            "two credentials came, in 'Authorization' and in 'x-api-key'; send one",
+            "two different credentials came, in 'Authorization' and in 'x-api-key'; send one",
         )
-    if api_key is not None:
-        return api_key.strip()
-    assert bearer is not None  # for the type checker: one of the two is there
-    if bearer[: len(_SCHEME)].lower() != _SCHEME:
+    return api_key.strip()
+
+
+def _bearer(authorization: bytes) -> bytes:
+    if authorization[: len(_SCHEME)].lower() != _SCHEME:
         raise Refusal(
             Code.INVALID_CREDENTIAL, 401, "the Authorization header is not of the form 'Bearer KEY'"
         )
-    return bearer[len(_SCHEME) :].strip()
+    return authorization[len(_SCHEME) :].strip()
+
+
+def _same(authorization: bytes, api_key: bytes) -> bool:
+    is_bearer = authorization[: len(_SCHEME)].lower() == _SCHEME
+    return is_bearer and hmac.compare_digest(_bearer(authorization), api_key.strip())
 
 
 def authenticate(head: Head, keys: Keys, now: float) -> Principal:

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-import msgspec
-
 from inhouse.config.schema import Model
 from inhouse.errors import Code, EngineError, Refusal
 from inhouse.gateway.choose import RETRY_AFTER_S, choose
@@ -18,15 +16,14 @@ from inhouse.gateway.relay import Relay
 from inhouse.gateway.screen import AnswerGate
 from inhouse.telemetry import Clock
 from inhouse.upstream.client import EngineBroke, EngineConnection, EngineUnreachable
+from inhouse.upstream.dialects.complaint import TooLong, refusal_of
 from inhouse.upstream.dialects.shapes import Ask, Reader
 from inhouse.upstream.dialects.table import render
 from inhouse.upstream.pool import Target
 
 log = logging.getLogger("inhouse.gateway")
 
-_OUR_FAULT = frozenset({401, 403, 404, 405, 408, 429})  # of a 4xx: not the client's doing
 MAX_COMPLAINT_BYTES = 16_384
-MAX_COMPLAINT_CHARS = 500
 
 
 class Answer:
@@ -108,7 +105,11 @@ async def forward(
     clock: Clock,
     failed_over: Callable[[Target], None],
 ) -> Answer:
-    """An answer that has begun, from the first engine that gave one. Raises Refusal."""
+    """An answer that has begun, from the first engine that gave one. Raises Refusal.
+
+    The bound on the answer is the model's, or the client's where that is lower. Where the client
+    set none, and the prompt leaves less room than the model's bound, that room is the bound.
+    """
     tried: list[Target] = []
     last: EngineError | None = None
     not_spoken: Refusal | None = None
@@ -121,7 +122,13 @@ async def forward(
         if last is not None:
             failed_over(target)
         try:
-            return await _attempt(ask, model, target, request_id, max_answer_bytes, clock)
+            return await _attempt(
+                ask, target, _bound(ask, model), request_id, max_answer_bytes, clock
+            )
+        except TooLong as refusal:
+            if ask.max_tokens is not None or refusal.room < 1:
+                raise
+            return await _attempt(ask, target, refusal.room, request_id, max_answer_bytes, clock)
         except Refusal as refusal:
             if refusal.code is not Code.NOT_SPOKEN:
                 raise
@@ -135,21 +142,19 @@ async def forward(
 
 async def _attempt(
     ask: Ask,
-    model: Model,
     target: Target,
+    bound: int,
     request_id: str,
     max_answer_bytes: int,
     clock: Clock,
 ) -> Answer:
-    rendered = render(
-        ask, target.kind, target.model, ask.max_tokens or model.max_output_tokens, clock
-    )
+    rendered = render(ask, target.kind, target.model, bound, clock)
     target.outstanding += 1
     connection: EngineConnection | None = None
     try:
         connection = await target.send(rendered, request_id)
         if connection.status != 200:
-            raise await _complaint(target, connection)
+            raise await _complaint(ask, target, connection)
         answer = Answer(target, connection, rendered.reader)
         await answer.begin(max_answer_bytes)
     except BaseException:
@@ -161,6 +166,12 @@ async def _attempt(
     return answer
 
 
+def _bound(ask: Ask, model: Model) -> int:
+    """The most tokens of an answer: the model's bound, or the client's where that is lower."""
+    most = model.max_output_tokens
+    return most if ask.max_tokens is None else min(ask.max_tokens, most)
+
+
 def _refusal(model: Model, last: EngineError) -> Refusal:
     return Refusal(
         Code.ENGINE_FAILED,
@@ -170,37 +181,13 @@ def _refusal(model: Model, last: EngineError) -> Refusal:
     )
 
 
-class _Complaint(msgspec.Struct):
-    """The error bodies of OpenAI's, Anthropic's and Ollama's dialects, as far as all agree."""
-
-    error: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _Detail(msgspec.Struct):
-    message: str = ""
-
-
-async def _complaint(target: Target, connection: EngineConnection) -> Exception:
-    """What an engine's error status means: a refusal of this request, or a fault of the engine.
-
-    The engine's own words go to the client, who may have caused them, and to no log: they may
-    quote the prompt."""
+async def _complaint(ask: Ask, target: Target, connection: EngineConnection) -> Exception:
+    """What an engine's error status means: a refusal of this request, or a fault of the engine."""
     status, body = connection.status, b""
     while len(body) < MAX_COMPLAINT_BYTES:
         piece = await connection.read()
         if not piece:
             break
         body += piece
-    if status >= 500 or status < 400 or status in _OUR_FAULT:
-        return EngineError(f"{target.name} answered with status {status}")
-    return Refusal(Code.ENGINE_REFUSED, 400, f"the engine refused the request: {_sentence(body)}")
-
-
-def _sentence(body: bytes) -> str:
-    try:
-        raw = msgspec.json.decode(body, type=_Complaint).error
-        text = msgspec.json.decode(raw, type=_Detail | str)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "no reason given"
-    message = text if isinstance(text, str) else text.message
-    return message[:MAX_COMPLAINT_CHARS] or "no reason given"
+    refusal = refusal_of(status, body, ask.answers_as)
+    return refusal or EngineError(f"{target.name} answered with status {status}")

@@ -4,22 +4,26 @@ Only what the asking key may use is shown, and nothing of what is behind a name:
 address nor file.
 """
 
+from urllib.parse import unquote_to_bytes
+
 import msgspec
 
 from inhouse.config.schema import Model
 from inhouse.domain import Task
 from inhouse.errors import Code, Refusal
-from inhouse.gateway.authorize import find, visible
+from inhouse.gateway.authorize import LATEST, find, is_tagged, visible
 from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.receive import receive_body
 from inhouse.gateway.record import Entry
 from inhouse.gateway.refuse import JSON, fields
 from inhouse.gateway.routes import Listing, Route
+from inhouse.gateway.since import since, stamp
 
 OLLAMA_API_LEVEL = "0.13.0"
 """The release of Ollama whose API this gateway speaks; clients ask for it."""
 
-_EPOCH = "1970-01-01T00:00:00Z"  # models have no date here that a client could use
+_NEVER = "2318-01-01T00:00:00Z"  # what stays loaded, as Ollama puts it
+_CAPABILITIES = {Task.CHAT: ["completion", "tools"], Task.EMBEDDING: ["embedding"]}
 _MODEL_PREFIX = b"/v1/models/"
 MAX_SHOW_BYTES = 65_536
 
@@ -45,24 +49,22 @@ async def answer(
     assert principal is not None  # listings come after authentication
     match route.does:
         case Listing.OPENAI_MODELS:
-            body: object = {
-                "object": "list",
-                "data": [_openai(model) for model in visible(principal, models)],
-            }
+            seen = visible(principal, models)
+            body: object = _anthropics(seen) if _is_anthropics(exchange) else _openais(seen)
         case Listing.OPENAI_MODEL:
-            name = exchange.head.path[len(_MODEL_PREFIX) :].decode("ascii")
-            body = _openai(find(principal, name, models))
+            model = find(principal, _named(exchange.head.path), models)
+            body = _anthropic(model) if _is_anthropics(exchange) else _openai(model)
         case Listing.OLLAMA_TAGS:
-            body = {"models": [_ollama(model) for model in visible(principal, models)]}
+            body = {"models": [_ollama(model, models) for model in visible(principal, models)]}
         case Listing.OLLAMA_PS:
             body = {
                 "models": [
-                    _ollama(model) | {"expires_at": _EPOCH, "size_vram": 0}
+                    _ollama(model, models) | {"expires_at": _NEVER, "size_vram": 0}
                     for model in visible(principal, models)
                 ]
             }
         case Listing.OLLAMA_SHOW:
-            body = _show(find(principal, await _shown(exchange, route), models))
+            body = _show(find(principal, await _shown(exchange, route), models, tags=True))
         case _:
             body = {"version": OLLAMA_API_LEVEL}
     head = fields(JSON, exchange.request_id, date)
@@ -80,8 +82,41 @@ async def _shown(exchange: Exchange, route: Route) -> str:
     return show.model or show.name
 
 
+def _named(path: bytes) -> str:
+    """The name in a path. Clients encode what is no letter, a slash among it; the result is looked
+    up in the configuration and nowhere else."""
+    return unquote_to_bytes(path[len(_MODEL_PREFIX) :]).decode("utf-8", "replace")
+
+
+def _is_anthropics(exchange: Exchange) -> bool:
+    """Both APIs list models at one path; Anthropic's clients say which version of theirs."""
+    return b"anthropic-version" in exchange.head.fields
+
+
+def _openais(models: list[Model]) -> dict[str, object]:
+    return {"object": "list", "data": [_openai(model) for model in models]}
+
+
 def _openai(model: Model) -> dict[str, object]:
-    return {"id": model.name, "object": "model", "created": 0, "owned_by": "inhouse"}
+    return {"id": model.name, "object": "model", "created": since(model), "owned_by": "inhouse"}
+
+
+def _anthropics(models: list[Model]) -> dict[str, object]:
+    return {
+        "data": [_anthropic(model) for model in models],
+        "has_more": False,
+        "first_id": models[0].name if models else None,
+        "last_id": models[-1].name if models else None,
+    }
+
+
+def _anthropic(model: Model) -> dict[str, object]:
+    return {
+        "type": "model",
+        "id": model.name,
+        "display_name": model.name,
+        "created_at": stamp(since(model)),
+    }
 
 
 def _details() -> dict[str, object]:
@@ -95,11 +130,18 @@ def _details() -> dict[str, object]:
     }
 
 
-def _ollama(model: Model) -> dict[str, object]:
+def _ollama_name(name: str, models: dict[str, Model]) -> str:
+    """A name as Ollama lists it, with its tag: clients add `:latest`, and look for it here."""
+    tagged = name + LATEST
+    return name if is_tagged(name) or tagged in models else tagged
+
+
+def _ollama(model: Model, models: dict[str, Model]) -> dict[str, object]:
+    name = _ollama_name(model.name, models)
     return {
-        "name": model.name,
-        "model": model.name,
-        "modified_at": _EPOCH,
+        "name": name,
+        "model": name,
+        "modified_at": stamp(since(model)),
         "size": 0,
         "digest": "",
         "details": _details(),
@@ -107,13 +149,12 @@ def _ollama(model: Model) -> dict[str, object]:
 
 
 def _show(model: Model) -> dict[str, object]:
-    capability = "embedding" if model.task is Task.EMBEDDING else "completion"
     return {
         "modelfile": "",
         "parameters": "",
         "template": "",
         "details": _details(),
         "model_info": {},
-        "capabilities": [capability],
-        "modified_at": _EPOCH,
+        "capabilities": _CAPABILITIES[model.task],
+        "modified_at": stamp(since(model)),
     }

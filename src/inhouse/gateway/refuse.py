@@ -6,23 +6,26 @@ from inhouse.gateway.exchange import REASONS, Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.listener import HttpDate
 from inhouse.gateway.record import new_request_id
+from inhouse.gateway.routes import operation_at
 from inhouse.upstream.dialects.table import error_shape
 
 JSON = b"application/json"
 
 
 def fields(content_type: bytes, request_id: str, date: bytes) -> bytes:
-    """The header lines that every answer carries."""
+    """The header lines that every answer carries. Anthropic's clients read the id in `request-id`,
+    OpenAI's in `x-request-id`."""
+    name = request_id.encode()
     return (
-        b"content-type: %b\r\nx-request-id: %b\r\ndate: %b\r\n"
+        b"content-type: %b\r\nx-request-id: %b\r\nrequest-id: %b\r\ndate: %b\r\n"
         b"cache-control: no-store\r\nx-content-type-options: nosniff\r\n"
-        % (content_type, request_id.encode(), date)
+        % (content_type, name, name, date)
     )
 
 
 def refuse(exchange: Exchange, refusal: Refusal, dialect: Dialect, date: bytes) -> None:
     """Answer with an error; or, where an answer had begun, end it with one."""
-    shape = error_shape(dialect)
+    shape = error_shape(dialect, operation_at(exchange.head.path))
     if exchange.started:
         exchange.end(shape.event(refusal, exchange.request_id))
         return

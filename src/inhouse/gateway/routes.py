@@ -46,9 +46,11 @@ ROUTES: dict[bytes, Route] = {
         Route("/v1/embeddings", Dialect.OPENAI, Operation.EMBEDDING, _POST),
         Route("/v1/models", Dialect.OPENAI, Listing.OPENAI_MODELS, _GET),
         Route("/v1/messages", Dialect.ANTHROPIC, Operation.MESSAGE, _POST),
+        Route("/v1/messages/count_tokens", Dialect.ANTHROPIC, Operation.COUNT_TOKENS, _POST),
         Route("/api/chat", Dialect.OLLAMA, Operation.OLLAMA_CHAT, _POST),
         Route("/api/generate", Dialect.OLLAMA, Operation.OLLAMA_GENERATE, _POST),
         Route("/api/embed", Dialect.OLLAMA, Operation.OLLAMA_EMBED, _POST),
+        Route("/api/embeddings", Dialect.OLLAMA, Operation.OLLAMA_EMBEDDING, _POST),
         Route("/api/tags", Dialect.OLLAMA, Listing.OLLAMA_TAGS, _GET),
         Route("/api/show", Dialect.OLLAMA, Listing.OLLAMA_SHOW, _POST),
         Route("/api/ps", Dialect.OLLAMA, Listing.OLLAMA_PS, _GET),
@@ -65,13 +67,44 @@ def find(method: bytes, path: bytes) -> Route:
     if route is None and path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
         route = _ONE_MODEL
     if route is None:
-        raise Refusal(Code.NO_SUCH_ROUTE, 404, f"there is nothing at {path.decode('ascii')}")
+        raise _not_there(path)
     if method not in route.methods:
         allowed = " or ".join(sorted(name.decode() for name in route.methods))
         raise Refusal(
             Code.METHOD_NOT_ALLOWED, 405, f"{route.path} takes {allowed}, not {method.decode()}"
         )
     return route
+
+
+_PREFIXES = (b"/v1/v1", b"/api/v1", b"/openai/v1", b"/v1", b"/api", b"/openai")
+_CLIENTS = {
+    Dialect.OPENAI: "OpenAI's clients is http://THIS-HOST/v1",
+    Dialect.ANTHROPIC: "Anthropic's clients is http://THIS-HOST",
+    Dialect.OLLAMA: "Ollama's clients is http://THIS-HOST",
+}
+
+
+def _not_there(path: bytes) -> Refusal:
+    """A path is most often wrong for its base URL: one that has a part too many, or too few."""
+    sentence = f"there is nothing at {path.decode('ascii')}"
+    route = _meant(path)
+    if route is not None:
+        base = _CLIENTS[route.dialect]
+        sentence += f"; did you mean {route.path}? The base URL for {base}"
+    return Refusal(Code.NO_SUCH_ROUTE, 404, sentence)
+
+
+def _meant(path: bytes) -> Route | None:
+    path = path.rstrip(b"/")
+    rests = [path.removeprefix(prefix) for prefix in _PREFIXES if path.startswith(prefix)]
+    candidates = [start + rest for rest in (path, *rests) for start in (b"", b"/v1", b"/api")]
+    return next((ROUTES[each] for each in candidates if each in ROUTES), None)
+
+
+def operation_at(path: bytes) -> Operation | None:
+    """What is asked of a model at a path, if anything."""
+    route = ROUTES.get(path)
+    return route.does if route is not None and isinstance(route.does, Operation) else None
 
 
 def dialect_of(path: bytes) -> Dialect:

@@ -200,6 +200,10 @@ def message(asked: Asked, speech: Speech) -> Answer:
     return Answer(b"text/event-stream", pieces, event("message_stop"))
 
 
+def count_tokens(asked: Asked, speech: Speech) -> Answer:
+    return Answer(b"application/json", [], _encode({"input_tokens": speech.prompt_tokens}))
+
+
 def _ollama(asked: Asked, speech: Speech, said: Callable[[str], dict[str, Any]]) -> Answer:
     base = {"model": speech.model, "created_at": CREATED_AT}
     end = {
@@ -236,15 +240,21 @@ def ollama_embed(asked: Asked, speech: Speech) -> Answer:
     return Answer(b"application/json", [], _encode(body))
 
 
+def ollama_embedding(asked: Asked, speech: Speech) -> Answer:
+    return Answer(b"application/json", [], _encode({"embedding": [0.125] * DIMENSIONS}))
+
+
 ANSWERS: dict[str, Callable[[Asked, Speech], Answer]] = {
     "/v1/chat/completions": chat,
     "/v1/completions": completion,
     "/v1/responses": response,
     "/v1/embeddings": embedding,
     "/v1/messages": message,
+    "/v1/messages/count_tokens": count_tokens,
     "/api/chat": ollama_chat,
     "/api/generate": ollama_generate,
     "/api/embed": ollama_embed,
+    "/api/embeddings": ollama_embedding,
 }
 
 

@@ -66,9 +66,11 @@ def with_faults(answer: Answer, faults: Faults) -> Answer:
         error = b'{"error":{"message":"the engine failed","type":"internal","code":500}}'
         lines = answer.content_type == b"application/x-ndjson"
         pieces[at:] = [error + b"\n" if lines else b"data: " + error + b"\n\n"]
+    ending = answer.ending
     if faults.invented_done and pieces:
         pieces = pieces[: max(1, len(pieces) // 2)]
-    return _corrupted(Answer(answer.content_type, pieces, answer.ending), faults.corrupt_at)
+        ending = ending.replace(b'"done_reason":"stop",', b"")
+    return _corrupted(Answer(answer.content_type, pieces, ending), faults.corrupt_at)
 
 
 def _corrupted(answer: Answer, at: int) -> Answer:

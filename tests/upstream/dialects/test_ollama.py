@@ -171,8 +171,9 @@ def test_a_line_without_end_is_a_fault() -> None:
 
 def test_what_follows_the_end_does_not_go_out() -> None:
     reader = LineReader(ALIAS)
-    assert reader.feed(b'{"done":true}\n{"message":{"content":"more"},"done":false}\n') == b""
-    assert reader.ending == b'{"done":true}\n'
+    end = b'{"done":true,"done_reason":"stop"}\n'
+    assert reader.feed(end + b'{"message":{"content":"more"},"done":false}\n') == b""
+    assert reader.ending == end
 
 
 @pytest.mark.parametrize(
@@ -237,3 +238,40 @@ def test_errors_are_a_sentence_with_code_and_id() -> None:
         "request_id": "req_1",
     }
     assert OllamaErrors().event(refusal, "req_1") == body + b"\n"
+
+
+@pytest.mark.parametrize("reason", ["", ',"done_reason":""', ',"done_reason":null'])
+def test_an_end_without_its_reason_is_not_believed(reason: str) -> None:
+    body = b'{"model":"chat","done":true%b}\n' % reason.encode()
+    for reader in (LineReader(ALIAS), Whole(ALIAS)):
+        reader.feed(body)
+        reader.finish()
+        assert (reader.complete, reader.ending) == (False, b"")
+        assert reader.fault == "marked its answer as done without saying why"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_to_load_a_model_needs_no_reason(stream: bool) -> None:
+    reader = rendered(Operation.OLLAMA_GENERATE, stream=stream).reader
+    reader.feed(b'{"model":"chat","done":true}')
+    reader.finish()
+    assert reader.complete
+
+
+@pytest.mark.parametrize(
+    ("prompt", "body", "whole"),
+    [
+        ("hi", b'{"embedding":[0.1,0.2]}', True),
+        ("hi", b'{"embedding":[]}', False),
+        ("hi", b"{}", False),
+        ("", b'{"embedding":[]}', True),
+        ("", b'{"embedding":[1]}', False),
+    ],
+)
+def test_one_embedding_in_the_older_form(prompt: str, body: bytes, whole: bool) -> None:
+    made = rendered(Operation.OLLAMA_EMBEDDING, prompt=prompt)
+    assert made.path == "/api/embeddings"
+    assert json.loads(made.body)["prompt"] == prompt
+    made.reader.feed(body)
+    made.reader.finish()
+    assert (made.reader.complete, made.reader.ending) == (whole, body if whole else b"")

@@ -8,7 +8,7 @@ import pytest
 from inhouse.config.schema import LimitsSection
 from inhouse.domain import Dialect, Operation
 from inhouse.errors import Code, Refusal
-from inhouse.upstream.dialects.ollama_fields import OPTIONS_REFUSED
+from inhouse.upstream.dialects.ollama_fields import OPTIONS_KEPT_BACK
 from inhouse.upstream.dialects.ollama_parse import parse
 from inhouse.upstream.dialects.shapes import Ask
 
@@ -172,16 +172,9 @@ def test_no_client_unloads_a_model(keep_alive: Any) -> None:
         ),
         (CHAT, {"options": {"seed": "x"}}, Code.INVALID_FIELD, "options", "seed"),
         (CHAT, {"options": {"stop": ["a", "b", "c"]}}, Code.LIMIT_EXCEEDED, "options.stop", "2"),
-        (
-            CHAT,
-            {"options": {"num_predict": 10**6}},
-            Code.LIMIT_EXCEEDED,
-            "options.num_predict",
-            "limits.max_output_tokens",
-        ),
-        (EMBED, {}, Code.INVALID_FIELD, "input", "required"),
-        (EMBED, {"input": []}, Code.INVALID_FIELD, "input", "required"),
-        (EMBED, {"input": ["a", ""]}, Code.INVALID_FIELD, "input", "empty"),
+        (CHAT, {"options": {"top_k": 1.5}}, Code.INVALID_FIELD, "options", "top_k"),
+        (CHAT, {"template": "{{.}}"}, Code.INVALID_FIELD, "template", "model's own"),
+        (EMBED, {"input": [1]}, Code.INVALID_FIELD, "input", "expected str"),
         (EMBED, {"input": ["a"] * 3}, Code.LIMIT_EXCEEDED, "input", "2"),
         (EMBED, {"input": "a", "dimensions": 0}, Code.INVALID_FIELD, "dimensions", "below 1"),
         (GENERATE, {"model": ""}, Code.INVALID_FIELD, "model", "missing"),
@@ -195,11 +188,68 @@ def test_a_refusal_names_the_field_and_what_would_be_right(
     assert words in refusal.sentence
 
 
-@pytest.mark.parametrize("name", sorted(OPTIONS_REFUSED))
-def test_no_client_chooses_how_a_model_is_loaded(name: str) -> None:
-    refusal = refused(CHAT, **HI, options={name: 1})
-    assert (refusal.code, refusal.param) == (Code.INVALID_FIELD, f"options.{name}")
-    assert "operator" in refusal.sentence
+@pytest.mark.parametrize("name", sorted(OPTIONS_KEPT_BACK))
+def test_how_a_model_is_loaded_is_not_the_clients_to_say(name: str) -> None:
+    ask = read(CHAT, **HI, options={name: 1, "top_k": 40.0, "seed": None, "stop": ["a"]})
+    assert json.loads(bytes(ask.fields["options"])) == {"top_k": 40, "stop": ["a"]}
+
+
+def test_unset_options_are_none() -> None:
+    """As langchain and others send them."""
+    names = ("mirostat", "num_gpu", "num_thread", "stop", "tfs_z", "top_k")
+    ask = read(EMBED, input=["hi"], options=dict.fromkeys(names))
+    assert bytes(ask.fields["options"]) == b"{}"
+
+
+def test_options_that_say_something_go_on_as_they_came() -> None:
+    body = b'{"model":"m","prompt":"hi","options":{"top_k": 4,  "temperature":1}}'
+    ask = parse(GENERATE, body, LIMITS, frozenset())
+    assert bytes(ask.fields["options"]) == b'{"top_k": 4,  "temperature":1}'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"metadata": {}},
+        {"shift": True},
+        {"tool_choice": "auto"},
+        {"template": ""},
+        {"think": ""},
+        {"think": None},
+    ],
+)
+def test_what_means_nothing_is_accepted_and_kept_back(odd: dict[str, Any]) -> None:
+    for operation, body in ((CHAT, HI), (GENERATE, {"prompt": "hi"})):
+        assert not odd.keys() & read(operation, **body, **odd).fields.keys()
+    assert "prompt" not in read(EMBED, input="a", prompt="a").fields
+
+
+def test_a_bound_beside_the_options_counts_unless_they_hold_one() -> None:
+    assert read(CHAT, **HI, num_predict=3.0).max_tokens == 3
+    assert read(CHAT, **HI, num_predict=3, options={"num_predict": 4}).max_tokens == 4
+    assert read(CHAT, **HI, num_predict=-1).max_tokens is None
+
+
+def test_messages_as_other_clients_write_them() -> None:
+    call = {"function": {"name": "w", "arguments": {"n": 12345678901234567890123}}}
+    said = [
+        {"role": "assistant", "content": "", "id": "1", "tool_calls": [call | {"index": 0}]},
+        {"role": "tool", "content": "19°", "name": "w"},
+        {"role": "user", "content": "So?", "name": "anna"},
+    ]
+    ask = read(CHAT, messages=said)
+    assert json.loads(bytes(ask.fields["messages"])) == [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "19°", "tool_name": "w"},
+        {"role": "user", "content": "So?"},
+    ]
+
+
+@pytest.mark.parametrize("given", [{}, {"input": ""}, {"input": []}, {"input": None}])
+def test_nothing_to_embed_is_no_mistake(given: dict[str, Any]) -> None:
+    ask = read(EMBED, **given)
+    assert (ask.facts["inputs"], ask.texts) == (0, [])
+    assert read(EMBED, input=["a", ""]).facts["inputs"] == 2
 
 
 @pytest.mark.parametrize("name", ["template", "context"])

@@ -322,3 +322,14 @@ def test_a_fault_keeps_the_text_of_an_answer_to_itself() -> None:
     reader.feed(b'data: {"choices":[{"index":"x","delta":{"content":"secret"}}]}\n\n')
     assert reader.fault is not None
     assert "secret" not in reader.fault
+
+
+def test_a_stop_sequence_is_the_reason_where_it_is_named() -> None:
+    end = b'event: message_delta\ndata: {"type":"message_delta","delta":%b,"usage":{}}\n\n'
+    true = b'{"stop_reason":"stop_sequence","stop_sequence":"e"}'
+    for said in (b'{"stop_reason":"end_turn","stop_sequence":"e"}', true):
+        reader = AnthropicStream(ask())
+        assert reader.feed(end % said) == end % true
+        assert reader.finish_reason == "stop_sequence"
+    other = end % b'{"stop_reason":"end_turn","stop_sequence":null}'
+    assert AnthropicStream(ask()).feed(other) == other

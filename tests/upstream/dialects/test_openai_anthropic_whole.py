@@ -25,7 +25,8 @@ BODIES = {
 
 
 def parsed(operation: Operation, body: bytes) -> Ask:
-    parse = anthropic.parse if operation is Operation.MESSAGE else openai.parse
+    anthropics = (Operation.MESSAGE, Operation.COUNT_TOKENS)
+    parse = anthropic.parse if operation in anthropics else openai.parse
     return parse(operation, body, LimitsSection(), frozenset())
 
 
@@ -165,6 +166,27 @@ RENDERED = [
         b'"stream_options":{"include_usage":true}}',
     ),
     (
+        Operation.CHAT,
+        b'{"model":"a","messages":[],"max_completion_tokens":7,"max_tokens":99999999999999999999999}',
+        b'{"model":"engine/x","messages":[],"max_completion_tokens":7,"max_tokens":100}',
+    ),
+    (
+        Operation.CHAT,
+        b'{"model":"a","messages":[],"max_completion_tokens":-1,"n":2.0,"top_logprobs":1e1}',
+        b'{"model":"engine/x","messages":[],"max_completion_tokens":null,"n":2,"top_logprobs":10,'
+        b'"max_tokens":100}',
+    ),
+    (
+        Operation.COMPLETION,
+        b'{"model":"a","prompt":[1,2],"max_tokens":0}',
+        b'{"model":"engine/x","prompt":[1,2],"max_tokens":0}',
+    ),
+    (
+        Operation.MESSAGE,
+        b'{"model":"a","max_tokens":128000.0,"messages":[]}',
+        b'{"model":"engine/x","max_tokens":100,"messages":[]}',
+    ),
+    (
         Operation.COMPLETION,
         b'{"model":"a","prompt":[1,2]}',
         b'{"model":"engine/x","prompt":[1,2],"max_tokens":100}',
@@ -257,3 +279,35 @@ def test_a_stream_ends_in_an_error_event() -> None:
     body = anthropic.ERRORS.body(refusal(502), "req_1")
     event = anthropic.ERRORS.event(refusal(502), "req_1")
     assert event == b"event: error\ndata: " + body + b"\n\n"
+
+
+def test_a_stop_sequence_is_the_reason_where_it_is_named() -> None:
+    body = b'{"type":"message","content":[],"model":"chat","stop_reason":"%b","stop_sequence":"e"}'
+    for said in (b"end_turn", b"stop_sequence"):
+        read = reader(Operation.MESSAGE)
+        read.feed(body % said)
+        read.finish()
+        assert read.ending == body % b"stop_sequence"
+        assert read.finish_reason == "stop_sequence"
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (b'{"input_tokens":31}', 31),
+        (b'{"input_tokens":-1}', None),
+        (b'{"input_tokens":"31"}', None),
+        (b"{}", None),
+        (b"", None),
+    ],
+)
+def test_a_count_of_tokens(body: bytes, count: int | None) -> None:
+    sent = b'{"model":"chat","messages":' + MESSAGES + b"}"
+    made = anthropic.render(parsed(Operation.COUNT_TOKENS, sent), "engine/x", 100)
+    assert made.path == "/v1/messages/count_tokens"
+    assert made.body == b'{"model":"engine/x","messages":' + MESSAGES + b"}"
+    made.reader.feed(body)
+    made.reader.finish()
+    assert made.reader.complete is (count is not None)
+    assert made.reader.usage == Usage(count)
+    assert made.reader.ending == (body if made.reader.complete else b"")

@@ -9,6 +9,7 @@ import pytest
 from inhouse.config.schema import LimitsSection
 from inhouse.domain import EngineKind, Operation
 from inhouse.errors import Code, Refusal
+from inhouse.upstream.dialects import table
 from inhouse.upstream.dialects.anthropic import parse
 from inhouse.upstream.dialects.shapes import Rendered
 from inhouse.upstream.dialects.translate_anthropic import render
@@ -158,7 +159,8 @@ def test_thinking(kind: EngineKind, thinking: dict[str, Any], said: str | None) 
     assert asked(kind, **HI, thinking=thinking).get("reasoning_effort") == said
 
 
-DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}}
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+DOCUMENT = {"type": "document", "source": PDF}
 
 
 @pytest.mark.parametrize(
@@ -278,3 +280,63 @@ def test_an_engine_that_goes_back_to_a_call_is_at_fault() -> None:
         chunk = {"id": "1", "choices": [{"index": 0, "delta": {"tool_calls": [part]}}]}
         reader.feed(b"data: %b\n\n" % json.dumps(chunk).encode())
     assert reader.fault == "went back to a tool call after it had begun another"
+
+
+TEXT = {"type": "text", "media_type": "text/plain", "data": "The sky is green."}
+FOUND: dict[str, Any] = {
+    "type": "search_result",
+    "source": "shelf 3",
+    "title": "Colours",
+    "content": [{"type": "text", "text": "Grass is blue."}],
+    "citations": {"enabled": True},
+}
+
+
+def test_documents_and_search_results_are_texts_under_their_titles() -> None:
+    document = {"type": "document", "source": TEXT, "title": "Skies", "context": "of Mars"}
+    pieces = {"type": "content", "content": [{"type": "text", "text": "piece"}, IMAGE]}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [FOUND, IMAGE]}
+    body = asked(
+        messages=[
+            {"role": "user", "content": [document, {"type": "document", "source": pieces}]},
+            {"role": "user", "content": [result]},
+        ]
+    )
+    texts = ["Skies\nof Mars", "The sky is green.", "piece"]
+    said = [*({"type": "text", "text": text} for text in texts), IMAGE_URL]
+    assert body["messages"] == [
+        {"role": "user", "content": said},
+        {"role": "tool", "tool_call_id": "t", "content": "Colours\nshelf 3\nGrass is blue."},
+        {"role": "user", "content": [IMAGE_URL]},
+    ]
+
+
+FORMAT = {"type": "json_schema", "schema": SCHEMA}
+NESTED = {"type": "tool_result", "tool_use_id": "t", "content": [FOUND]}
+
+
+@pytest.mark.parametrize(
+    ("body", "native"),
+    [
+        (HI, True),
+        (HI | {"output_config": {"effort": "low"}, "output_format": None}, True),
+        ({"messages": [{"role": "user", "content": [IMAGE]}]}, True),
+        (HI | {"output_config": {"format": FORMAT}}, False),
+        (HI | {"output_format": FORMAT}, False),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "document", "source": TEXT}]}]},
+            False,
+        ),
+        ({"messages": [{"role": "user", "content": [NESTED]}]}, False),
+    ],
+)
+def test_llamacpp_is_asked_natively_for_what_it_does_not_drop(
+    body: dict[str, Any], native: bool
+) -> None:
+    sent = json.dumps({"model": "alias", "max_tokens": 50, "top_k": 3} | body).encode()
+    ask = parse(Operation.MESSAGE, sent, LimitsSection(), frozenset())
+    for kind in (EngineKind.EMBEDDED, EngineKind.LLAMACPP, EngineKind.VLLM):
+        made = table.render(ask, kind, "served", 50, lambda: 0.0)
+        as_message = native or kind is EngineKind.VLLM
+        assert made.path == ("/v1/messages" if as_message else "/v1/chat/completions")
+        assert json.loads(made.body)["top_k"] == 3

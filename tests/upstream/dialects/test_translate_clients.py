@@ -37,7 +37,7 @@ CALLS = [{"city": "Paris"}, {"city": "Köln", "days": 2}]
 def answered(path: str, body: bytes, golden: str, cut: int | None) -> tuple[bytes, bytes]:
     """The content type and the bytes that a client gets; broken off after `cut` bytes."""
     operation: Any = ROUTES[path.encode()].does
-    shape = error_shape(DIALECT[operation])
+    shape = error_shape(DIALECT[operation], operation)
     ask = parse(operation, body, LimitsSection(), frozenset())
     rendered = render(ask, EngineKind.OPENAI, "served", 100, lambda: 1_795_519_037.5)
     made = rendered.reader

@@ -203,3 +203,20 @@ def test_what_is_no_whole_answer_is_a_fault(body: bytes) -> None:
     reader.finish()
     assert reader.fault
     assert (reader.complete, reader.ending) == (False, b"")
+
+
+def test_no_texts_have_no_vectors_and_the_engine_is_there_all_the_same() -> None:
+    body = b'{"data":[{"embedding":[1.0,0.0]}],"usage":{"prompt_tokens":1}}'
+    for operation, nothing, member in (
+        (EMBED, {"input": []}, "embeddings"),
+        (Operation.OLLAMA_EMBEDDING, {"prompt": ""}, "embedding"),
+    ):
+        made = rendered(operation, **nothing)
+        assert json.loads(made.body)["input"]
+        assert answered(made.reader, body)[member] == []
+
+
+def test_one_embedding_in_the_older_form() -> None:
+    made = rendered(Operation.OLLAMA_EMBEDDING, prompt="a cat")
+    assert json.loads(made.body)["input"] == "a cat"
+    assert answered(made.reader, b'{"data":[{"embedding":[0.5,0.5]}]}') == {"embedding": [0.5, 0.5]}

@@ -200,3 +200,12 @@ def test_a_response_repeats_its_request() -> None:
     assert said["tools"] == [TOOL]
     assert said["temperature"] == 0.5
     assert (said["model"], said["store"]) == ("alias", False)
+
+
+def test_llamacpp_draws_tokens_as_it_was_asked_to() -> None:
+    body = asked(EngineKind.EMBEDDED, top_k=3, seed=7, reasoning={"effort": "low"})
+    assert (body["top_k"], body["seed"]) == (3, 7)
+    kwargs = {"enable_thinking": True, "reasoning_effort": "low"}
+    assert body["chat_template_kwargs"] == kwargs
+    with pytest.raises(Refusal, match="top_k"):
+        asked(EngineKind.OLLAMA, top_k=3)

@@ -3,29 +3,35 @@
 What is inside messages is in anthropic_content.py, the reading of answers in anthropic_read.py.
 """
 
+from typing import Any
+
 import msgspec
 
 from inhouse.config.schema import LimitsSection
 from inhouse.domain import Dialect, Operation
-from inhouse.errors import Refusal
+from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.anthropic_content import read_messages, read_system
 from inhouse.upstream.dialects.anthropic_read import reader
 from inhouse.upstream.dialects.body import (
     READ_APART,
+    answer_bound,
     at_most,
     bound_stop,
     decoded,
-    integer,
     invalid,
     model_of,
     open_body,
     strings,
     switch,
 )
-from inhouse.upstream.dialects.fields import admit, speaking
+from inhouse.upstream.dialects.caps import bound_images, bound_schemas
+from inhouse.upstream.dialects.fields import OFF, admit, speaking
 from inhouse.upstream.dialects.shapes import Ask, Rendered
 
-PATH = "/v1/messages"
+PATHS = {
+    Operation.MESSAGE: "/v1/messages",
+    Operation.COUNT_TOKENS: "/v1/messages/count_tokens",
+}
 
 
 class _Tool(msgspec.Struct):
@@ -48,9 +54,10 @@ def parse(
         stream=switch(fields, "stream"),
         fields=fields,
         texts=read_system(fields["system"]) if "system" in fields else [],
-        max_tokens=_bound(fields, limits),
+        max_tokens=_bound(fields) if operation is Operation.MESSAGE else None,
     )
     bound_stop(fields, "stop_sequences", limits)
+    bound_schemas(fields, limits)
     if "tools" in fields:
         _refuse_hosted(decoded(fields["tools"], _TOOLS, "tools") or [])
     _read_messages(ask, limits)
@@ -60,8 +67,8 @@ def parse(
     return ask
 
 
-def _bound(fields: dict[str, msgspec.Raw], limits: LimitsSection) -> int:
-    bound = integer(fields, "max_tokens", 1, limits.max_output_tokens, "limits.max_output_tokens")
+def _bound(fields: dict[str, msgspec.Raw]) -> int:
+    bound = answer_bound(fields, "max_tokens", 1)
     if bound is None:
         raise invalid("max_tokens", "missing: the most tokens that the answer may have is required")
     return bound
@@ -80,18 +87,53 @@ def _refuse_hosted(tools: list[_Tool]) -> None:
 def _read_messages(ask: Ask, limits: LimitsSection) -> None:
     if "messages" not in ask.fields:
         raise invalid("messages", "missing: a list of messages is required")
-    texts, ask.last_text, count = read_messages(ask.fields["messages"])
-    at_most("messages", count, limits.max_messages, "messages", "limits.max_messages")
-    ask.texts.extend(texts)
+    read = read_messages(ask.fields["messages"])
+    at_most("messages", read.messages, limits.max_messages, "messages", "limits.max_messages")
+    bound_images("messages", read.images, limits)
+    ask.texts.extend(read.texts)
+    ask.last_text = read.last_text
+    ask.facts["blocks"] = read.types
+
+
+class _Output(msgspec.Struct):
+    format: Any = None
+
+
+_OUTPUT = msgspec.json.Decoder(_Output | None)
+_DROPPED_BLOCKS = frozenset({"document", "search_result"})
+
+
+def dropped_by_llamacpp(ask: Ask) -> bool:
+    """Whether a request holds what llama.cpp's own API passes over in silence: documents,
+    search results, and the format of the answer."""
+    blocks = ask.facts["blocks"]
+    assert isinstance(blocks, frozenset)  # set by parse
+    if blocks & _DROPPED_BLOCKS or ask.operation is Operation.COUNT_TOKENS:
+        return bool(blocks & _DROPPED_BLOCKS)
+    if bytes(ask.fields.get("output_format", msgspec.Raw(b"null"))) not in OFF:
+        return True
+    raw = ask.fields.get("output_config")
+    output = decoded(raw, _OUTPUT, "output_config") if raw is not None else None
+    return output is not None and output.format is not None
 
 
 def render(ask: Ask, engine_model: str, max_tokens: int | None) -> Rendered:
     """The request for an engine: the client's values as they came, under the engine's name.
 
-    `max_tokens` is not needed: a message cannot come without a bound.
+    `max_tokens` bounds the answer where the client set a higher bound.
     """
     members = {**ask.fields, "model": msgspec.Raw(msgspec.json.encode(engine_model))}
-    return Rendered(PATH, msgspec.json.encode(members), reader(ask))
+    if max_tokens is not None and ask.max_tokens is not None and ask.max_tokens > max_tokens:
+        members["max_tokens"] = msgspec.Raw(b"%d" % max_tokens)
+    return Rendered(PATHS[ask.operation], msgspec.json.encode(members), reader(ask))
+
+
+def count_elsewhere(ask: Ask, *_: object) -> Rendered:
+    """To count tokens needs the engine's own tokenizer, behind Anthropic's form of a request."""
+    given = dropped_by_llamacpp(ask)
+    what = "count the tokens of documents and search results" if given else "count tokens"
+    sentence = f"this model's engine cannot {what}; a message's own `usage` tells what it took"
+    raise Refusal(Code.NOT_SPOKEN, 400, sentence)
 
 
 _TYPES = {

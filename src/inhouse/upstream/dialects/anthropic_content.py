@@ -1,7 +1,7 @@
 """What is inside Anthropic's messages: the texts, and nothing that fetches."""
 
 from collections.abc import Iterator
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 import msgspec
 
@@ -68,24 +68,49 @@ _SYSTEM = msgspec.json.Decoder(str | list[Block] | None)
 _NESTED: dict[str, type[msgspec.Struct]] = {"content": Block, "source": _Source}
 
 
-def read_messages(raw: msgspec.Raw) -> tuple[list[str], str, int]:
-    """The texts in order, the last thing the user said, and the number of messages.
+class Read(NamedTuple):
+    """What is in messages."""
 
-    Raises Refusal for a block that is unknown, or fetches.
-    """
+    texts: list[str]  # in order
+    last_text: str  # the last thing the user said
+    messages: int  # how many
+    types: frozenset[str]  # of blocks, at every depth
+    images: list[int]  # the characters of each
+
+
+def read_messages(raw: msgspec.Raw) -> Read:
+    """Reads messages. Raises Refusal for a block that is unknown, or fetches."""
     messages, texts = decode_known(raw, _MESSAGES, _Message, _NESTED, "messages")
     last = ""
+    found: list[Block] = []
     for place, message in enumerate(messages):
         content = message.content
         if isinstance(content, str):
             said = [content]
         else:
             said = list(_blocks("messages", f"[{place}].content", content))
+            found += _every(content)
             content = "\n".join(block.text for block in content if block.text)
         texts += said
         if message.role == "user" and content:
             last = content
-    return texts, last, len(messages)
+    types = frozenset(block.type for block in found)
+    images = [_characters(block) for block in found if block.type == "image"]
+    return Read(texts, last, len(messages), types, images)
+
+
+def _every(blocks: list[Block]) -> Iterator[Block]:
+    """The blocks, and those inside them."""
+    for block in blocks:
+        yield block
+        source = block.source.content if isinstance(block.source, _Source) else None
+        for inner in (block.content, source):
+            if isinstance(inner, list):
+                yield from _every(inner)
+
+
+def _characters(block: Block) -> int:
+    return len(block.source.data or "") if isinstance(block.source, _Source) else 0
 
 
 def read_system(raw: msgspec.Raw) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from inhouse.domain import Usage
+from inhouse.domain import Operation, Usage
 from inhouse.errors import EngineError
 from inhouse.upstream.dialects.reading import (
     OBJECT,
@@ -38,12 +38,14 @@ class _Message(msgspec.Struct, gc=False):
     model: str | None = None
     content: list[msgspec.Raw] | None = None
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     usage: _Usage | None = None
     error: Fault | str | None = None
 
 
 class _Delta(msgspec.Struct, gc=False):
     stop_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -68,6 +70,14 @@ def _later(before: _Usage, after: _Usage) -> _Usage:
     return msgspec.structs.replace(before, **{k: n for k, n in pairs.items() if n is not None})
 
 
+_AT_SEQUENCE = msgspec.Raw(b'"stop_sequence"')
+
+
+def _contradicts(said: _Message | _Delta) -> bool:
+    """llama.cpp says `end_turn` where a stop sequence ended the answer, and names it beside."""
+    return said.stop_sequence is not None and said.stop_reason == "end_turn"
+
+
 class AnthropicStream(EventReader):
     """A message, streamed. Complete with `message_stop`, where a stop reason came before it."""
 
@@ -87,7 +97,7 @@ class AnthropicStream(EventReader):
             self._end(raw)
             return b""
         if read.type == "message_delta" and read.delta is not None:
-            self.finish_reason = read.delta.stop_reason or self.finish_reason
+            return self._ended(raw, name, data, read.delta)
         return raw if read.message is None else self._started(raw, name, data, read.message)
 
     def _started(self, raw: bytes, name: bytes, data: bytes, message: _Message) -> bytes:
@@ -99,6 +109,16 @@ class AnthropicStream(EventReader):
         members = OBJECT.decode(data)
         body = renamed(bytes(members["message"]), message.model, self._alias)
         members["message"] = msgspec.Raw(body)
+        return event_of(name, msgspec.json.encode(members))
+
+    def _ended(self, raw: bytes, name: bytes, data: bytes, delta: _Delta) -> bytes:
+        self.finish_reason = delta.stop_reason or self.finish_reason
+        if not _contradicts(delta):
+            return raw
+        self.finish_reason = "stop_sequence"
+        members = OBJECT.decode(data)
+        mended = OBJECT.decode(members["delta"]) | {"stop_reason": _AT_SEQUENCE}
+        members["delta"] = msgspec.Raw(msgspec.json.encode(mended))
         return event_of(name, msgspec.json.encode(members))
 
     def _count(self, usage: _Usage) -> None:
@@ -115,7 +135,7 @@ class AnthropicStream(EventReader):
 class AnthropicWhole(WholeReader):
     """A message in one piece, with its stop reason."""
 
-    __slots__ = ()
+    __slots__ = ("_mends",)
 
     def _judge(self, body: bytes) -> None:
         message = _WHOLE.decode(body)
@@ -124,11 +144,36 @@ class AnthropicWhole(WholeReader):
         if message.content is None or not message.stop_reason:
             raise EngineError("answered 200 with a message without content or stop reason")
         self.served_model = message.model
-        self.finish_reason = message.stop_reason
+        self._mends = _contradicts(message)
+        self.finish_reason = "stop_sequence" if self._mends else message.stop_reason
         if message.usage is not None:
             self.usage = message.usage.total
+
+    def _released(self, body: bytes) -> bytes:
+        if self._mends:
+            mended = OBJECT.decode(body) | {"stop_reason": _AT_SEQUENCE}
+            body = msgspec.json.encode(mended)
+        return super()._released(body)
+
+
+class _Counted(msgspec.Struct, gc=False):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+
+
+_COUNTED = msgspec.json.Decoder(_Counted)
+
+
+class CountWhole(WholeReader):
+    """How many tokens a prompt has. Nothing was generated."""
+
+    __slots__ = ()
+
+    def _judge(self, body: bytes) -> None:
+        self.usage = Usage(_COUNTED.decode(body).input_tokens)
 
 
 def reader(ask: Ask) -> Reader:
     """The reader of the answer to `ask`."""
+    if ask.operation is Operation.COUNT_TOKENS:
+        return CountWhole(ask.model)
     return AnthropicStream(ask) if ask.stream else AnthropicWhole(ask.model)

@@ -5,6 +5,7 @@ value. Only what is read is decoded, and always from those same raw values, so t
 checked here is what the engine is sent.
 """
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,14 @@ READ_APART = frozenset(("messages", "input", "prompt", "system"))
 """Fields that hold most of a body. Their depth is bounded as they are read, not beforehand: they
 decode into types that do not nest, and what is left over goes through `gather`."""
 
+NULL = msgspec.Raw(b"null")
+
+MOST_TOKENS = 10_000_000
+"""More than any model says in one answer: whoever asks for more has asked for no bound."""
+
+MOST_DIMENSIONS = 65_536
+"""Of an embedding. Models have some hundreds, or a few thousand."""
+
 MOST_MODEL_CHARS = 256
 MOST_SHOWN_CHARS = 60
 
@@ -30,6 +39,7 @@ T = TypeVar("T")
 _BODY = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ANY = msgspec.json.Decoder()
 _INTEGER: msgspec.json.Decoder[int | None] = msgspec.json.Decoder(int | None)
+_FRACTION = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _SWITCH: msgspec.json.Decoder[bool | None] = msgspec.json.Decoder(bool | None)
 _TEXT: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(str | None)
 _OPENING = bytes.maketrans(b"[]", b"{}")
@@ -48,10 +58,32 @@ def open_body(body: bytes) -> dict[str, msgspec.Raw]:
     except RecursionError as error:
         raise too_deep() from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        sentence = f"the body is not valid JSON: {error}" if body else "the body is empty"
-        raise Refusal(Code.INVALID_JSON, 400, sentence) from error
+        raise Refusal(Code.INVALID_JSON, 400, _why_no_json(body, error)) from error
     _bound_structure(body, fields)
     return fields
+
+
+_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_LONE_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*(?:"
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+
+
+def _why_no_json(body: bytes, error: Exception) -> str:
+    if not body:
+        return "the body is empty"
+    if body.startswith(_BYTE_ORDER_MARKS):
+        return "the body begins with a byte order mark: send UTF-8 without one"
+    lone = _LONE_SURROGATE.search(body)
+    if lone is not None:
+        escape = lone.group().lstrip(b"\\").decode()
+        return (
+            f"the body has the escape \\{escape} alone, which is half of a character; a text was "
+            "cut in the middle of one: send both halves, or the character itself"
+        )
+    return f"the body is not valid JSON: {error}"
 
 
 def _bound_structure(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
@@ -66,20 +98,26 @@ def _bound_structure(body: bytes, fields: dict[str, msgspec.Raw]) -> None:
 
 
 def bound_depth(data: bytes) -> None:
-    """Raise a Refusal where valid JSON nests too deeply.
+    """Raise a Refusal where valid JSON nests too deeply."""
+    if deeper_than(data, MOST_DEPTH):
+        raise too_deep()
+
+
+def deeper_than(data: bytes, most: int) -> bool:
+    """Whether valid JSON nests in more levels than that.
 
     With escapes gone, every second piece between quotes is a string; of the rest the brackets
     are kept, as braces. Taking out every `{}` then takes one level off the whole, from inside.
     """
-    if data.count(b"{") + data.count(b"[") <= MOST_DEPTH:
-        return
+    if data.count(b"{") + data.count(b"[") <= most:
+        return False
     outside = data.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2]
     braces = b"".join(outside).translate(_OPENING, _NO_BRACKETS)
-    for _ in range(MOST_DEPTH):
+    for _ in range(most):
         braces = braces.replace(b"{}", b"")
         if not braces:
-            return
-    raise too_deep()
+            return False
+    return True
 
 
 def too_deep() -> Refusal:
@@ -130,15 +168,49 @@ def integer(
 
     `bound` names the setting that set `most`.
     """
-    raw = fields.get(name)
-    value = decoded(raw, _INTEGER, name) if raw is not None else None
-    if value is None:
-        return None
-    if value < least:
-        raise invalid(name, f"{shown(value)} is below {least}")
-    if value > most:
+    value = _at_least(fields, name, least)
+    if value is not None and value > most:
         raise exceeded(name, f"{shown(value)} is more than {most}", bound)
     return value
+
+
+def answer_bound(
+    fields: dict[str, msgspec.Raw], name: str, least: int, *, unset: int | None = None
+) -> int | None:
+    """The most tokens that the client wants; None where absent, null, or the number for that.
+
+    It is an upper bound: what a model may say is often less, and is no reason to refuse.
+    """
+    if unset is not None and whole_number(fields, name) == unset:
+        return None
+    value = _at_least(fields, name, least)
+    return value if value is None else min(value, MOST_TOKENS)
+
+
+def _at_least(fields: dict[str, msgspec.Raw], name: str, least: int) -> int | None:
+    value = whole_number(fields, name)
+    if value is not None and value < least:
+        raise invalid(name, f"{shown(value)} is below {least}")
+    return value
+
+
+def whole_number(fields: dict[str, msgspec.Raw], name: str) -> int | None:
+    """An integer, however it is written; it is forwarded as `as_integer` writes it. None where
+    absent or null."""
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    fields[name] = raw = as_integer(raw)
+    return decoded(raw, _INTEGER, name)
+
+
+def as_integer(raw: msgspec.Raw) -> msgspec.Raw:
+    """3.0 and 0.3e1 as 3, since not every engine reads them so; anything else as it came."""
+    data = bytes(raw)
+    if data.isdigit() or not _FRACTION.fullmatch(data):
+        return raw
+    number = float(data)
+    return msgspec.Raw(b"%d" % int(number)) if number.is_integer() else raw
 
 
 def shown(value: int) -> str:

@@ -15,7 +15,8 @@ from inhouse.domain import Operation
 from inhouse.errors import Code, Refusal
 
 MOST_NAME_CHARS = 64
-OFF = frozenset((b"null", b"false"))
+OFF = frozenset((b"null", b"false", b"[]", b"{}"))
+"""How a field is sent that is not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class FieldTable:
     quiet: frozenset[str]  # forwarded: numbers, switches, names of the API's own
     spoken: frozenset[str]  # forwarded: may hold a text, so every string in it is looked at
     dropped: frozenset[str]  # accepted and not forwarded
-    refused: Mapping[str, str]  # refused unless null or false, with the sentence that says why
+    refused: Mapping[str, str]  # refused unless it is off, with the sentence that says why
     forwarded: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,7 +37,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_SAMPLING = _names(
+SAMPLING = _names(
     """
     temperature top_p top_k min_p typical_p top_n_sigma seed
     frequency_penalty presence_penalty repetition_penalty repeat_penalty repeat_last_n
@@ -49,7 +50,7 @@ _SAMPLING = _names(
 )
 """The API's own, and those of vLLM and llama.cpp that only shape how tokens are drawn."""
 
-_IDENTITY = frozenset(("user", "safety_identifier", "metadata", "prompt_cache_key", "service_tier"))
+_IDENTITY = _names("user safety_identifier metadata client_metadata prompt_cache_key service_tier")
 """Who asks, and with what claim, is for us to say; engines are told neither."""
 
 _CACHE = frozenset(("prompt_cache_retention", "prompt_cache_options"))
@@ -81,7 +82,7 @@ _INTERNALS = {
 }
 
 _CHAT = FieldTable(
-    quiet=_SAMPLING
+    quiet=SAMPLING
     | _names(
         """
         model stream stream_options n max_tokens max_completion_tokens logprobs top_logprobs
@@ -106,7 +107,7 @@ _CHAT = FieldTable(
 )
 
 _COMPLETION = FieldTable(
-    quiet=_SAMPLING
+    quiet=SAMPLING
     | _names("model stream stream_options n best_of max_tokens logprobs echo cache_salt"),
     spoken=_names(
         "prompt suffix stop bad_words response_format json_schema guided_json guided_choice"
@@ -116,7 +117,7 @@ _COMPLETION = FieldTable(
 )
 
 _RESPONSE = FieldTable(
-    quiet=_SAMPLING
+    quiet=SAMPLING
     | _names(
         """
         model stream stream_options max_output_tokens max_tool_calls top_logprobs tool_choice
@@ -151,6 +152,24 @@ _EMBEDDING = FieldTable(
     refused={"priority": _NO_INTERNALS, "mm_processor_kwargs": _NO_INTERNALS},
 )
 
+_MESSAGE_DROPPED = _names(
+    "metadata service_tier speed inference_geo user_profile_id context_management"
+)
+"""`context_management` says which old turns may be left out; here none is."""
+
+_MESSAGE_REFUSED = {
+    "container": "engines run no code; there are no containers",
+    "mcp_servers": "engines have no access to the network; run the tools in the client",
+    "compaction": _NO_STATE,
+    "thread": _NO_STATE,
+    "diagnostics": _NO_STATE,
+    "fallbacks": "the operator decides which engine answers",
+    "fallback_credit_token": "there is nothing to pay here",
+    "billing_policy": "there is nothing to pay here",
+    "workspace_id": "there are no workspaces here",
+    "betas": "betas are named in the header anthropic-beta, and none is needed here",
+}
+
 _MESSAGE = FieldTable(
     quiet=_names(
         """
@@ -158,20 +177,15 @@ _MESSAGE = FieldTable(
         """
     ),
     spoken=_names("messages system tools stop_sequences output_config output_format"),
-    dropped=_names("metadata service_tier speed inference_geo user_profile_id"),
-    refused={
-        "container": "engines run no code; there are no containers",
-        "mcp_servers": "engines have no access to the network; run the tools in the client",
-        "context_management": _NO_STATE,
-        "compaction": _NO_STATE,
-        "thread": _NO_STATE,
-        "diagnostics": _NO_STATE,
-        "fallbacks": "the operator decides which engine answers",
-        "fallback_credit_token": "there is nothing to pay here",
-        "billing_policy": "there is nothing to pay here",
-        "workspace_id": "there are no workspaces here",
-        "betas": "betas are named in the header anthropic-beta, and none is needed here",
-    },
+    dropped=_MESSAGE_DROPPED,
+    refused=_MESSAGE_REFUSED,
+)
+
+_COUNT_TOKENS = FieldTable(
+    quiet=_names("model tool_choice thinking cache_control"),
+    spoken=_names("messages system tools output_config output_format"),
+    dropped=_MESSAGE_DROPPED,
+    refused=_MESSAGE_REFUSED,
 )
 
 TABLES: dict[Operation, FieldTable] = {
@@ -180,6 +194,7 @@ TABLES: dict[Operation, FieldTable] = {
     Operation.RESPONSE: _RESPONSE,
     Operation.EMBEDDING: _EMBEDDING,
     Operation.MESSAGE: _MESSAGE,
+    Operation.COUNT_TOKENS: _COUNT_TOKENS,
 }
 
 

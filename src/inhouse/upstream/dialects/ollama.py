@@ -8,7 +8,7 @@ import msgspec
 
 from inhouse.domain import Operation, Usage
 from inhouse.errors import EngineError, Refusal
-from inhouse.upstream.dialects.ollama_fields import KEPT_BACK, OPTIONS_KEPT_BACK
+from inhouse.upstream.dialects.ollama_fields import KEPT_BACK
 from inhouse.upstream.dialects.openai_read import Count
 from inhouse.upstream.dialects.reading import REPORTED, Progress, WholeReader, renamed
 from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
@@ -18,6 +18,7 @@ PATHS = {
     Operation.OLLAMA_CHAT: "/api/chat",
     Operation.OLLAMA_GENERATE: "/api/generate",
     Operation.OLLAMA_EMBED: "/api/embed",
+    Operation.OLLAMA_EMBEDDING: "/api/embeddings",
 }
 STREAM_TYPE = b"application/x-ndjson"
 
@@ -33,6 +34,7 @@ class Line(msgspec.Struct):
     done_reason: str | None = None
     error: object = None
     embeddings: list[msgspec.Raw] | None = None
+    embedding: list[float] | None = None
     prompt_eval_count: Count = None
     eval_count: Count = None
 
@@ -49,7 +51,7 @@ def render(ask: Ask, engine_model: str, max_tokens: int | None) -> Rendered:
     members = {name: raw for name, raw in ask.fields.items() if name not in KEPT_BACK}
     members["model"] = msgspec.Raw(msgspec.json.encode(engine_model))
     members["keep_alive"] = msgspec.Raw(_STAY_LOADED)
-    if ask.operation is not Operation.OLLAMA_EMBED:
+    if ask.operation in (Operation.OLLAMA_CHAT, Operation.OLLAMA_GENERATE):
         members["stream"] = msgspec.Raw(msgspec.json.encode(ask.stream))
         members["options"] = _options(ask, 1 if ask.facts.get("load") else max_tokens)
     return Rendered(PATHS[ask.operation], msgspec.json.encode(members), _reader(ask))
@@ -57,13 +59,15 @@ def render(ask: Ask, engine_model: str, max_tokens: int | None) -> Rendered:
 
 def _reader(ask: Ask) -> Reader:
     if ask.operation is Operation.OLLAMA_EMBED:
-        return VectorsWhole(ask.model, ask.facts["inputs"])
-    return LineReader(ask.model) if ask.stream else Whole(ask.model)
+        return VectorsWhole(ask.answers_as, ask.facts["inputs"])
+    if ask.operation is Operation.OLLAMA_EMBEDDING:
+        return VectorWhole(ask.answers_as, ask.facts["inputs"])
+    load = bool(ask.facts.get("load"))
+    return (LineReader if ask.stream else Whole)(ask.answers_as, load=load)
 
 
 def _options(ask: Ask, max_tokens: int | None) -> msgspec.Raw:
-    given = _OPTIONS.decode(ask.fields["options"]) if "options" in ask.fields else {}
-    options = {name: raw for name, raw in given.items() if name not in OPTIONS_KEPT_BACK}
+    options = _OPTIONS.decode(ask.fields["options"]) if "options" in ask.fields else {}
     if max_tokens is not None:
         options["num_predict"] = msgspec.Raw(b"%d" % max_tokens)
     return msgspec.Raw(msgspec.json.encode(options))
@@ -76,7 +80,14 @@ def _read(line: bytes) -> Line:
     return read
 
 
-def _note(reader: Progress, read: Line) -> None:
+def _note(reader: Progress, read: Line, *, load: bool = False) -> None:
+    """Note the end of an answer. Only to load a model ends without a reason."""
+    if not (read.done_reason or load):
+        raise EngineError("marked its answer as done without saying why")
+    _note_counts(reader, read)
+
+
+def _note_counts(reader: Progress, read: Line) -> None:
     reader.usage = Usage(read.prompt_eval_count, read.eval_count)
     reader.finish_reason = read.done_reason
     reader.served_model = read.model
@@ -85,11 +96,12 @@ def _note(reader: Progress, read: Line) -> None:
 class LineReader(Progress):
     """Reads a streamed answer, line by line."""
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_load", "_pending")
     content_type = STREAM_TYPE
 
-    def __init__(self, alias: str) -> None:
+    def __init__(self, alias: str, *, load: bool = False) -> None:
         super().__init__(alias)
+        self._load = load
         self._pending = b""
 
     def feed(self, data: bytes) -> bytes:
@@ -125,7 +137,7 @@ class LineReader(Progress):
             line = renamed(line, read.model, self._alias)
         if not read.done:
             return line + b"\n"
-        _note(self, read)
+        _note(self, read, load=self._load)
         self.ending = line + b"\n"
         self.complete = True
         return b""
@@ -134,13 +146,17 @@ class LineReader(Progress):
 class Whole(WholeReader):
     """Reads a conversation's or a prompt's answer in one piece."""
 
-    __slots__ = ()
+    __slots__ = ("_load",)
+
+    def __init__(self, alias: str, *, load: bool = False) -> None:
+        super().__init__(alias)
+        self._load = load
 
     def _judge(self, body: bytes) -> None:
         read = _read(body)
         if not read.done:
             raise EngineError("sent an answer that is not marked as done")
-        _note(self, read)
+        _note(self, read, load=self._load)
 
 
 class VectorsWhole(WholeReader):
@@ -157,7 +173,23 @@ class VectorsWhole(WholeReader):
         given = len(read.embeddings or ())
         if given != self._inputs:
             raise EngineError(f"answered with {given} embeddings to {self._inputs} inputs")
-        _note(self, read)
+        _note_counts(self, read)
+
+
+class VectorWhole(WholeReader):
+    """Reads the one embedding of /api/embeddings; an empty one where nothing was asked."""
+
+    __slots__ = ("_inputs",)
+
+    def __init__(self, alias: str, inputs: object) -> None:
+        super().__init__(alias)
+        self._inputs = inputs
+
+    def _judge(self, body: bytes) -> None:
+        read = _read(body)
+        if bool(read.embedding) is not bool(self._inputs):
+            raise EngineError("answered with no embedding, or with one to no text")
+        _note_counts(self, read)
 
 
 class OllamaErrors:

@@ -10,18 +10,24 @@ from inhouse.config.schema import LimitsSection
 from inhouse.domain import Dialect, Operation
 from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.body import (
+    MOST_DIMENSIONS,
+    MOST_TOKENS,
+    NULL,
+    as_integer,
     at_most,
     decoded,
     integer,
-    invalid,
     model_of,
     open_body,
     strings,
 )
+from inhouse.upstream.dialects.caps import bound_images, bound_schemas
 from inhouse.upstream.dialects.fields import MOST_NAME_CHARS, OFF
 from inhouse.upstream.dialects.ollama_fields import (
+    DROPPED,
     FIELDS,
-    OPTIONS_REFUSED,
+    INTEGER_OPTIONS,
+    OPTIONS_KEPT_BACK,
     REFUSED,
     TYPES,
     Message,
@@ -32,7 +38,8 @@ from inhouse.upstream.dialects.shapes import Ask
 _DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _EMPTY = OFF | {b'""', b"[]"}
-MOST_DIMENSIONS = 65_536
+_INTEGERS = ("num_predict", "top_logprobs", "dimensions")
+EMBEDS = frozenset({Operation.OLLAMA_EMBED, Operation.OLLAMA_EMBEDDING})
 
 
 def parse(
@@ -44,16 +51,21 @@ def parse(
     `facts["load"]`; an engine answers it with one token, as proof that the model is there.
     """
     fields = _admitted(operation, open_body(body), extra_fields)
+    for name in fields.keys() & _INTEGERS:
+        fields[name] = as_integer(fields[name])
+    if "options" in fields:
+        fields["options"] = _options(fields["options"])
     values = {name: _value(name, raw) for name, raw in fields.items() if name in TYPES}
     ask = Ask(
         dialect=Dialect.OLLAMA,
         operation=operation,
         model=model_of(fields),
-        stream=operation is not Operation.OLLAMA_EMBED and values.get("stream", True),
+        stream=operation not in EMBEDS and values.get("stream", True),
         fields=fields,
         texts=[],
     )
     _bound_answer(ask, values, limits)
+    bound_schemas(fields, limits)
     _READ[operation](ask, values, limits)
     ask.texts.extend(_other_texts(ask, values, extra_fields))
     return ask
@@ -69,12 +81,13 @@ def _admitted(
             if bytes(raw) not in _EMPTY:
                 sentence = f"field '{name}' is not accepted: {REFUSED[name]}"
                 raise Refusal(Code.INVALID_FIELD, 400, sentence, param=name)
-        elif name not in known and name not in extra_fields:
+        elif name not in known | DROPPED[operation] and name not in extra_fields:
             raise _unknown("field", name, name, known)
+    left_out = (DROPPED[operation] | REFUSED.keys()) - frozenset(extra_fields)
     return {
         name: raw
         for name, raw in fields.items()
-        if (name not in REFUSED or name in extra_fields) and raw != msgspec.Raw(b"null")
+        if name not in left_out and raw != NULL and (name, bytes(raw)) != ("think", b'""')
     }
 
 
@@ -87,28 +100,28 @@ def _unknown(what: str, name: str, param: str, known: Collection[str]) -> Refusa
 
 
 def _value(name: str, raw: msgspec.Raw) -> Any:
-    if name == "options":
-        _check_options(raw)
     return decoded(raw, _DECODERS[name], name)
 
 
-def _check_options(raw: msgspec.Raw) -> None:
-    for name in decoded(raw, _NAMES, "options"):
-        param = f"options.{name}"
-        if name in OPTIONS_REFUSED:
-            sentence = f"field '{param}' is not accepted: how a model is loaded is the operator's"
-            raise Refusal(Code.INVALID_FIELD, 400, f"{sentence} choice", param=param)
+def _options(raw: msgspec.Raw) -> msgspec.Raw:
+    """The options that were set and are looked at, every one of them known."""
+    given = decoded(raw, _NAMES, "options")
+    kept = {}
+    for name, value in given.items():
+        if value == NULL or name in OPTIONS_KEPT_BACK:
+            continue
         if name not in Options.__struct_fields__:
-            raise _unknown("option", name, param, Options.__struct_fields__)
+            raise _unknown("option", name, f"options.{name}", Options.__struct_fields__)
+        kept[name] = as_integer(value) if name in INTEGER_OPTIONS else value
+    return raw if kept == given else msgspec.Raw(msgspec.json.encode(kept))
 
 
 def _bound_answer(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None:
     """Note the client's own bound, and refuse what passes ours. 0, -1 and -2 are no bound."""
     options = values.get("options") or Options()
-    if options.num_predict is not None and options.num_predict > 0:
-        ask.max_tokens = options.num_predict
-        most = limits.max_output_tokens
-        at_most("options.num_predict", ask.max_tokens, most, "tokens", "limits.max_output_tokens")
+    wanted = values.get("num_predict") if options.num_predict is None else options.num_predict
+    if wanted is not None and wanted > 0:
+        ask.max_tokens = min(wanted, MOST_TOKENS)
     stops, most = len(options.stop or ()), limits.max_stop_sequences
     at_most("options.stop", stops, most, "stop sequences", "limits.max_stop_sequences")
     integer(ask.fields, "top_logprobs", 0, limits.max_logprobs, "limits.max_logprobs")
@@ -118,6 +131,12 @@ def _bound_answer(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> No
 def _read_chat(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None:
     messages: list[Message] = values.get("messages", [])
     at_most("messages", len(messages), limits.max_messages, "messages", "limits.max_messages")
+    images = [len(image) for message in messages for image in message.images or ()]
+    bound_images("messages", images, limits)
+    if any(_is_odd(message) for message in messages):
+        for message in messages:
+            _straighten(message)
+        ask.fields["messages"] = msgspec.Raw(msgspec.json.encode(messages))
     for message in messages:
         ask.texts.extend(_texts_of(message))
         if message.role == "user" and message.content:
@@ -125,8 +144,22 @@ def _read_chat(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None:
     _note_load(ask, values, empty=not messages)
 
 
+def _is_odd(message: Message) -> bool:
+    """Whether a message has members that Ollama itself has elsewhere, or not at all."""
+    indexed = any(call.index is not None for call in message.tool_calls or ())
+    return indexed or message.name is not None or message.id is not None
+
+
+def _straighten(message: Message) -> None:
+    if message.role == "tool" and message.tool_name is None:
+        message.tool_name = message.name
+    message.name = message.id = None
+    for call in message.tool_calls or ():
+        call.index = None
+
+
 def _texts_of(message: Message) -> Iterator[str]:
-    yield from (text for text in (message.content, message.thinking) if text)
+    yield from filter(None, (message.content, message.thinking, message.tool_name))
     for call in message.tool_calls or ():
         yield from strings(msgspec.Raw(msgspec.json.encode(call.function.arguments)))
 
@@ -134,6 +167,7 @@ def _texts_of(message: Message) -> Iterator[str]:
 def _read_generate(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None:
     ask.texts.extend(text for name in ("system", "prompt", "suffix") if (text := values.get(name)))
     ask.last_text = values.get("prompt", "")
+    bound_images("images", [len(image) for image in values.get("images", ())], limits)
     _note_load(ask, values, empty=not ask.last_text)
 
 
@@ -152,15 +186,22 @@ def _unloads(keep_alive: float | str | None) -> bool:
 
 
 def _read_embed(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None:
+    """An empty text or list is no mistake: Ollama answers it with no vectors."""
     given = values.get("input", [])
-    texts = [given] if isinstance(given, str) else given
+    texts = ([given] if given else []) if isinstance(given, str) else given
     most = limits.max_embedding_inputs
     at_most("input", len(texts), most, "texts", "limits.max_embedding_inputs")
-    if not texts or not all(texts):
-        raise invalid("input", "a text, or a list of texts, none of them empty, is required")
+    _note_inputs(ask, texts)
+
+
+def _read_embedding(ask: Ask, values: dict[str, Any], limits: LimitsSection) -> None:
+    _note_inputs(ask, [values["prompt"]] if values.get("prompt") else [])
+
+
+def _note_inputs(ask: Ask, texts: list[str]) -> None:
     ask.facts["inputs"] = len(texts)
     ask.texts.extend(texts)
-    ask.last_text = texts[-1]
+    ask.last_text = texts[-1] if texts else ""
 
 
 def _other_texts(ask: Ask, values: dict[str, Any], extra_fields: Collection[str]) -> Iterator[str]:
@@ -176,4 +217,5 @@ _READ = {
     Operation.OLLAMA_CHAT: _read_chat,
     Operation.OLLAMA_GENERATE: _read_generate,
     Operation.OLLAMA_EMBED: _read_embed,
+    Operation.OLLAMA_EMBEDDING: _read_embedding,
 }

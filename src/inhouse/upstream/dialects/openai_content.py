@@ -1,6 +1,7 @@
 """What is inside messages and items of OpenAI's dialect: the texts, and nothing that fetches."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ _NO_NAME = "content is not kept under a caller's name; leave 'uuid' away"
 
 class _Function(msgspec.Struct, forbid_unknown_fields=True):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None  # an object: see straightened()
 
 
 class _Custom(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,6 +60,9 @@ class Part(msgspec.Struct, forbid_unknown_fields=True):
     input_audio: _Audio | None = None
     file: _File | None = None
     uuid: str | None = None
+    thinking: str | None = None
+    think: str | None = None
+    reasoning: str | None = None
     file_url: str | None = None  # from here on: Responses
     file_data: str | None = None
     file_id: str | None = None
@@ -76,6 +80,10 @@ _CHAT_PARTS = {
     "file": "file",
 }
 """The types of parts of a chat, and the member that each must have."""
+
+_THOUGHTS = frozenset({"thinking", "think", "reasoning"})
+"""Types of parts in which user interfaces keep what a model thought. No engine has them in a chat,
+and earlier thinking is of no use to a model: they are left out of what it is sent."""
 
 _ITEM_PARTS = {
     "input_text": "text",
@@ -146,8 +154,15 @@ _NESTED: dict[str, type[msgspec.Struct]] = {
     "file": _File,
 }
 
-Read = tuple[list[str], str, int]
-"""The texts in order, the last thing the user said, and the number of messages."""
+
+class Read(NamedTuple):
+    """What is in messages or items."""
+
+    texts: list[str]  # in order
+    last_text: str  # the last thing the user said
+    messages: int  # how many
+    images: list[int]  # the characters of each
+    is_odd: bool = False  # engines must be sent them as `straightened` has them
 
 
 def read_messages(raw: msgspec.Raw) -> Read:
@@ -166,7 +181,43 @@ def read_messages(raw: msgspec.Raw) -> Read:
         if message.tool_calls:
             texts += _called(message.tool_calls)
         texts += filter(None, _odds(message))
-    return texts, last, len(messages)
+    images = [size for message in messages for size in _images(message.content)]
+    return Read(texts, last, len(messages), images, any(map(_is_odd, messages)))
+
+
+def _images(*contents: str | list[Part] | None) -> Iterator[int]:
+    for content in contents:
+        for part in content if isinstance(content, list) else ():
+            if part.image_url is not None:
+                url = part.image_url.url if isinstance(part.image_url, _Url) else part.image_url
+                yield len(url) - url.find(",") - 1
+
+
+def _is_odd(message: _Message) -> bool:
+    if isinstance(message.content, list) and any(p.type in _THOUGHTS for p in message.content):
+        return True
+    functions = [call.function for call in message.tool_calls or ()] + [message.function_call]
+    return any(isinstance(function and function.arguments, dict) for function in functions)
+
+
+def straightened(raw: msgspec.Raw) -> msgspec.Raw:
+    """Messages that were read, without thoughts, and with the arguments of calls as a text."""
+    messages: list[dict[str, Any]] = msgspec.json.decode(raw)
+    for message in messages:
+        if isinstance(message.get("content"), list):
+            kept = [part for part in message["content"] if part["type"] not in _THOUGHTS]
+            message["content"] = kept or ""
+        calls = [call.get("function") for call in message.get("tool_calls") or ()]
+        for function in [*calls, message.get("function_call")]:
+            if function and isinstance(function.get("arguments"), dict):
+                function["arguments"] = _as_text(function["arguments"])
+    return msgspec.Raw(msgspec.json.encode(messages))
+
+
+def _as_text(arguments: str | dict[str, Any] | None) -> str | None:
+    if not isinstance(arguments, dict):
+        return arguments
+    return msgspec.json.encode(arguments).decode()
 
 
 def _odds(message: _Message) -> Iterator[str | None]:
@@ -176,13 +227,13 @@ def _odds(message: _Message) -> Iterator[str | None]:
     yield message.reasoning
     if message.function_call is not None:
         yield message.function_call.name
-        yield message.function_call.arguments
+        yield _as_text(message.function_call.arguments)
 
 
 def _called(calls: Iterable[_Call]) -> Iterator[str]:
     for call in calls:
         if call.function is not None:
-            yield from filter(None, (call.function.name, call.function.arguments))
+            yield from filter(None, (call.function.name, _as_text(call.function.arguments)))
         if call.custom is not None:
             yield from filter(None, (call.custom.name, call.custom.input))
 
@@ -191,14 +242,15 @@ def read_input(raw: msgspec.Raw) -> Read:
     """The input of a response: a text, or items. Raises Refusal as `read_messages` does."""
     items, texts = decode_known(raw, _INPUT, _Item, _NESTED, "input")
     if isinstance(items, str):
-        return [items], items, 1
+        return Read([items], items, 1, [])
     last = ""
     for place, item in enumerate(items):
         said = list(_item(place, item))
         texts += said
         if item.role == "user" and said:
             last = "\n".join(said)
-    return texts, last, len(items)
+    images = [size for item in items for size in _images(item.content, item.output)]
+    return Read(texts, last, len(items), images)
 
 
 def _item(place: int, item: _Item) -> Iterator[str]:
@@ -217,6 +269,9 @@ def _parts(field: str, place: int, parts: list[Part], types: dict[str, str]) -> 
     """The texts of a content's parts, every one of them of a known type and whole in itself."""
     for number, part in enumerate(parts):
         where = f"at [{place}].content[{number}]"
+        if part.type in _THOUGHTS and types is _CHAT_PARTS:
+            yield from filter(None, (part.text, part.thinking, part.think, part.reasoning))
+            continue
         must = types.get(part.type)
         if must is None:
             raise invalid(field, f"{where}, type {part.type[:60]!r}: no such part is accepted here")

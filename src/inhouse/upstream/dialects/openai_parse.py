@@ -8,20 +8,25 @@ import msgspec
 from inhouse.config.schema import LimitsSection
 from inhouse.domain import Dialect, Operation
 from inhouse.upstream.dialects.body import (
+    MOST_DIMENSIONS,
+    NULL,
     READ_APART,
+    answer_bound,
     at_most,
     bound_depth,
     bound_stop,
     decoded,
     integer,
     invalid,
+    located,
     model_of,
     open_body,
     strings,
     switch,
 )
+from inhouse.upstream.dialects.caps import bound_bias, bound_images, bound_schemas
 from inhouse.upstream.dialects.fields import admit, speaking
-from inhouse.upstream.dialects.openai_content import read_input, read_messages
+from inhouse.upstream.dialects.openai_content import read_input, read_messages, straightened
 from inhouse.upstream.dialects.shapes import Ask
 
 BOUNDS = {
@@ -32,7 +37,6 @@ BOUNDS = {
 }
 """The fields that bound an answer; the first is the one that we set where the client set none."""
 
-_TOKENS_BOUND = "limits.max_output_tokens"
 _CHOICES_BOUND = "limits.max_choices"
 _LOGPROBS_BOUND = "limits.max_logprobs"
 
@@ -62,8 +66,10 @@ def _bound_answer(ask: Ask, limits: LimitsSection) -> None:
     least = 0 if ask.operation is Operation.COMPLETION else 1  # 0: score the prompt, with echo
     for name in BOUNDS[ask.operation]:
         if name in fields:
-            bound = integer(fields, name, least, limits.max_output_tokens, _TOKENS_BOUND)
-            if bound is not None:
+            bound = answer_bound(fields, name, least, unset=-1)
+            if bound is None:
+                fields[name] = NULL
+            else:
                 ask.max_tokens = max(bound, ask.max_tokens or 0)  # engines differ in whom to heed
     for name in ("n", "best_of"):
         if name in fields:
@@ -86,7 +92,9 @@ def _read_odds(ask: Ask, limits: LimitsSection) -> None:
         options = decoded(fields["stream_options"], _STREAM_OPTIONS, "stream_options")
         ask.wants_usage = bool(ask.stream and options and options.include_usage)
     if "chat_template_kwargs" in fields:
-        decoded(fields["chat_template_kwargs"], _TEMPLATE_OPTIONS, "chat_template_kwargs")
+        _refuse_template(fields["chat_template_kwargs"])
+    bound_bias(fields, limits)
+    bound_schemas(fields, limits)
     if "tools" in fields:
         _refuse_hosted(decoded(fields["tools"], _TOOLS, "tools") or [])
     for name, raw in fields.items():
@@ -116,6 +124,17 @@ class _Tool(msgspec.Struct):
     type: str
 
 
+def _refuse_template(raw: msgspec.Raw) -> None:
+    try:
+        _TEMPLATE_OPTIONS.decode(raw)
+    except msgspec.DecodeError as error:
+        raise invalid(
+            "chat_template_kwargs",
+            f"{located(error)}; only 'enable_thinking' and 'thinking' may be set, to true or "
+            "false: the rest of a template is the model's own",
+        ) from error
+
+
 _STREAM_OPTIONS = msgspec.json.Decoder(_StreamOptions | None)
 _TEMPLATE_OPTIONS = msgspec.json.Decoder(_TemplateOptions | None)
 _TOOLS = msgspec.json.Decoder(list[_Tool] | None)
@@ -135,9 +154,13 @@ def _refuse_hosted(tools: list[_Tool]) -> None:
 def _read_chat(ask: Ask, limits: LimitsSection) -> None:
     if "messages" not in ask.fields:
         raise invalid("messages", "missing: a list of messages is required")
-    texts, ask.last_text, count = read_messages(ask.fields["messages"])
-    _bound_messages("messages", count, limits)
-    ask.texts.extend(texts)
+    read = read_messages(ask.fields["messages"])
+    _bound_messages("messages", read.messages, limits)
+    bound_images("messages", read.images, limits)
+    if read.is_odd:
+        ask.fields["messages"] = straightened(ask.fields["messages"])
+    ask.texts.extend(read.texts)
+    ask.last_text = read.last_text
 
 
 def _bound_messages(name: str, count: int, limits: LimitsSection) -> None:
@@ -147,9 +170,11 @@ def _bound_messages(name: str, count: int, limits: LimitsSection) -> None:
 def _read_response(ask: Ask, limits: LimitsSection) -> None:
     if "input" not in ask.fields:
         raise invalid("input", "missing: a text or a list of items is required")
-    texts, ask.last_text, count = read_input(ask.fields["input"])
-    _bound_messages("input", count, limits)
-    ask.texts.extend(texts)
+    read = read_input(ask.fields["input"])
+    _bound_messages("input", read.messages, limits)
+    bound_images("input", read.images, limits)
+    ask.texts.extend(read.texts)
+    ask.last_text = read.last_text
 
 
 _TEXTS = msgspec.json.Decoder(str | list[str])
@@ -193,6 +218,9 @@ def _read_embedding(ask: Ask, limits: LimitsSection) -> None:
     if not count:
         raise invalid("input", "empty: at least one text is required")
     ask.facts["inputs"] = count
+    dimensions = integer(ask.fields, "dimensions", 1, MOST_DIMENSIONS, "any model")
+    if dimensions is not None:
+        ask.facts["dimensions"] = dimensions
     ask.texts.extend(texts)
     ask.last_text = texts[-1] if texts else ""
 

@@ -7,6 +7,7 @@ import msgspec
 from inhouse.domain import Operation, Usage
 from inhouse.errors import EngineError
 from inhouse.upstream.dialects.reading import (
+    OBJECT,
     EventReader,
     Fault,
     WholeReader,
@@ -14,6 +15,7 @@ from inhouse.upstream.dialects.reading import (
     renamed,
 )
 from inhouse.upstream.dialects.shapes import Ask, Reader
+from inhouse.upstream.dialects.vectors import cut, size_of, too_few
 
 Count = Annotated[int, msgspec.Meta(ge=0)] | None
 
@@ -243,16 +245,22 @@ class _Vectors(msgspec.Struct, gc=False):
 
 
 _VECTORS = msgspec.json.Decoder(_Vectors)
+_OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 class VectorsWhole(WholeReader):
-    """Embeddings: as many as there were inputs."""
+    """Embeddings: as many as there were inputs, of the size that was asked for.
 
-    __slots__ = ("_inputs",)
+    llama.cpp passes over `dimensions`, so a longer vector is cut here; where a model's vectors
+    are shorter, `finish` raises Refusal.
+    """
+
+    __slots__ = ("_dimensions", "_inputs")
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask.model)
         self._inputs = ask.facts["inputs"]
+        self._dimensions = ask.facts.get("dimensions")
 
     def _judge(self, body: bytes) -> None:
         vectors = _VECTORS.decode(body)
@@ -263,6 +271,23 @@ class VectorsWhole(WholeReader):
         self.served_model = vectors.model
         if vectors.usage is not None:
             self.usage = _counted(vectors.usage)
+
+    def _released(self, body: bytes) -> bytes:
+        body = super()._released(body)
+        return self._cut(body, self._dimensions) if isinstance(self._dimensions, int) else body
+
+    def _cut(self, body: bytes, dimensions: int) -> bytes:
+        members = OBJECT.decode(body)
+        vectors = _OBJECTS.decode(members["data"])
+        sizes = [size_of(vector["embedding"]) for vector in vectors]
+        if all(size == dimensions for size in sizes):
+            return body
+        if min(sizes) < dimensions:
+            raise too_few(self._alias, min(sizes), dimensions)
+        for vector in vectors:
+            vector["embedding"] = cut(vector["embedding"], dimensions)
+        members["data"] = msgspec.Raw(msgspec.json.encode(vectors))
+        return msgspec.json.encode(members)
 
 
 def reader(ask: Ask) -> Reader:

@@ -129,7 +129,7 @@ class WholeReader(Progress):
     """Reads an answer in one piece; a dialect says in `_judge` whether it is one.
 
     Keeps what it is fed: the caller bounds it. `ending` is the engine's body as it came, but
-    for the model's name where that is not the alias.
+    for the model's name where that is not the alias, and what a dialect mends in `_released`.
     """
 
     __slots__ = ("_pieces",)
@@ -147,7 +147,7 @@ class WholeReader(Progress):
         body = b"".join(self._pieces)
         try:
             self._judge(body)
-            self.ending = renamed(body, self.served_model, self._alias)
+            self.ending = self._released(body)
             self.complete = True
         except EngineError as error:
             self.fault = str(error)
@@ -158,6 +158,10 @@ class WholeReader(Progress):
     def _judge(self, body: bytes) -> None:
         """Note usage, finish reason and served model; raise where it is no proper answer."""
         raise NotImplementedError
+
+    def _released(self, body: bytes) -> bytes:
+        """What the client gets of an answer that is one."""
+        return renamed(body, self.served_model, self._alias)
 
 
 def _what_it_is(body: bytes) -> str:

@@ -13,8 +13,11 @@ from typing import Protocol
 
 import msgspec
 
-from inhouse.domain import Dialect, Operation, Usage
+from inhouse.domain import Dialect, EngineKind, Operation, Usage
 from inhouse.errors import Refusal
+
+LLAMACPP_KINDS = frozenset({EngineKind.EMBEDDED, EngineKind.LLAMACPP})
+"""The kinds that are llama.cpp's server, started by us or not."""
 
 
 @dataclass(slots=True)
@@ -37,6 +40,12 @@ class Ask:
     choices: int = 1  # how many answers the client asked for (n, best_of)
     wants_usage: bool = False  # OpenAI streams: the client asked for the usage event itself
     facts: dict[str, object] = field(default_factory=dict)  # what a translator needs again
+    asked_as: str | None = None  # where the client named the model otherwise than by its alias
+
+    @property
+    def answers_as(self) -> str:
+        """The model's name in the answer: the one that the client asked for."""
+        return self.asked_as or self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,8 @@ class Reader(Protocol):
 
     `feed` takes what arrived and returns what the client may have now (whole events only).
     `finish` is called once when the engine's HTTP message ended properly, and returns what is
-    left to release. After either, `complete` says whether the answer ended as the dialect says
+    left to release; it may raise Refusal, where the answer shows that the engine cannot give what
+    was asked for. After either, `complete` says whether the answer ended as the dialect says
     an answer ends; then `ending` is the last event, held back for the caller to send once the
     record is durable. A `fault` is the engine's own error, or a breach of its dialect: the
     answer is broken from there on, and nothing more is released. It reads on after the engine's

@@ -1,6 +1,8 @@
-"""Anthropic's requests for engines that speak OpenAI chat alone: Ollama, and other servers.
+"""Anthropic's requests for engines that speak OpenAI chat alone: Ollama, and other servers; and
+for llama.cpp, where its own API would pass over a part of one.
 
-Text, inline images, tools, their calls and their results are translated. Earlier thinking is
+Text, documents of text, search results, inline images, tools, their calls and their results are
+translated. Earlier thinking is
 left away, as it is of no use to another model. What has no counterpart is refused by name.
 """
 
@@ -12,7 +14,7 @@ import msgspec
 from inhouse.domain import EngineKind
 from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.fields import OFF
-from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
+from inhouse.upstream.dialects.shapes import LLAMACPP_KINDS, Ask, Reader, Rendered
 from inhouse.upstream.dialects.translate_anthropic_answer import MessageWriter
 from inhouse.upstream.dialects.translate_reader import StreamReader, WholeReader
 
@@ -21,6 +23,7 @@ class Source(msgspec.Struct):
     type: str
     media_type: str | None = None
     data: str | None = None
+    content: "str | list[Block] | None" = None
 
 
 class Block(msgspec.Struct):
@@ -28,7 +31,9 @@ class Block(msgspec.Struct):
 
     type: str
     text: str | None = None
-    source: Source | None = None
+    source: Source | str | None = None  # of a search result: a label
+    title: str | None = None
+    context: str | None = None
     id: str | None = None
     name: str | None = None
     input: Any = None
@@ -104,6 +109,8 @@ def render(
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     body["messages"] = [*_system(asked.system), *_messages(asked.messages)]
+    if kind in LLAMACPP_KINDS and "top_k" in ask.fields:
+        body["top_k"] = ask.fields["top_k"]
     body |= _sampling(asked) | _tools(asked) | _format(asked)
     body |= _thinking(asked.thinking, kind)
     writer = MessageWriter(ask.model)
@@ -183,11 +190,12 @@ def _user(role: str, blocks: list[Block], where: str) -> list[dict[str, Any]]:
         if block.type == "tool_result":
             inner = block.content if isinstance(block.content, list) else []
             text = block.content if isinstance(block.content, str) else ""
-            text += "\n".join(_text(one, where) for one in inner if one.type != "image")
+            given = [part for one in inner for part in _parts(one, where)]
+            text += "\n".join(part["text"] for part in given if "text" in part)
             said.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": text})
-            parts += [_part(one, where) for one in inner if one.type == "image"]
+            parts += [part for part in given if "text" not in part]
         else:
-            parts.append(_part(block, where))
+            parts += _parts(block, where)
     if parts:
         said.append({"role": role, "content": _plain(parts)})
     return said
@@ -198,14 +206,45 @@ def _plain(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return parts[0]["text"] if len(parts) == 1 and "text" in parts[0] else parts
 
 
-def _part(block: Block, where: str) -> dict[str, Any]:
-    if block.type != "image":
-        return {"type": "text", "text": _text(block, where)}
-    source = block.source
-    if source is None or source.type != "base64" or not (source.media_type and source.data):
+def _parts(block: Block, where: str) -> list[dict[str, Any]]:
+    if block.type == "image":
+        return [_image(block.source, where)]
+    if block.type == "document":
+        return _document(block, where)
+    if block.type == "search_result":
+        source = block.source if isinstance(block.source, str) else None
+        return _headed((block.title, source), _inner(block.content or "", where))
+    return [{"type": "text", "text": _text(block, where)}]
+
+
+def _image(source: Source | str | None, where: str) -> dict[str, Any]:
+    if not isinstance(source, Source) or source.type != "base64":
         raise not_spoken(where, "an image that is not given as base64")
-    url = f"data:{source.media_type};base64,{source.data}"
+    url = f"data:{source.media_type or 'image/png'};base64,{source.data}"
     return {"type": "image_url", "image_url": {"url": url}}
+
+
+def _document(block: Block, where: str) -> list[dict[str, Any]]:
+    """A document of text, under its title; engines have no eyes for a PDF."""
+    source = block.source
+    if not isinstance(source, Source) or source.type not in {"text", "content"}:
+        raise not_spoken(
+            where, "a document that is not text; send its text, with a source of type 'text'"
+        )
+    content = source.data if source.type == "text" else source.content
+    return _headed((block.title, block.context), _inner(content or "", where))
+
+
+def _inner(content: str | list[Block], where: str) -> list[dict[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    return [part for block in content for part in _parts(block, where)]
+
+
+def _headed(head: tuple[str | None, ...], parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A title and what else stands above a text, as a text of their own."""
+    said = "\n".join(filter(None, head))
+    return [{"type": "text", "text": said}, *parts] if said else parts
 
 
 def _sampling(asked: Asked) -> dict[str, Any]:
@@ -258,7 +297,11 @@ def _format(asked: Asked) -> dict[str, Any]:
 
 
 def _thinking(thinking: Kind | None, kind: EngineKind) -> dict[str, Any]:
-    """Ollama can be told not to think; a model that thinks does so unasked, everywhere."""
-    if thinking is not None and thinking.type == "disabled" and kind is EngineKind.OLLAMA:
+    """Who can be told not to think is told; a model that thinks does so unasked, everywhere."""
+    if thinking is None or thinking.type != "disabled":
+        return {}
+    if kind is EngineKind.OLLAMA:
         return {"reasoning_effort": "none"}
+    if kind in LLAMACPP_KINDS:
+        return {"chat_template_kwargs": {"enable_thinking": False}}
     return {}

@@ -16,17 +16,17 @@ import msgspec
 from inhouse.domain import EngineKind, Operation
 from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.ollama_fields import TYPES, Message, Options
-from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
+from inhouse.upstream.dialects.ollama_parse import EMBEDS
+from inhouse.upstream.dialects.shapes import LLAMACPP_KINDS, Ask, Reader, Rendered
 from inhouse.upstream.dialects.translate_ollama_answer import (
     ChatWriter,
+    EmbeddingReader,
     EmbedReader,
     GenerateWriter,
     LoadWriter,
     Stopwatch,
 )
 from inhouse.upstream.dialects.translate_reader import StreamReader, WholeReader, Writer
-
-LLAMACPP_KINDS = frozenset({EngineKind.EMBEDDED, EngineKind.LLAMACPP})
 
 _EVERYWHERE = {
     "temperature": "temperature",
@@ -71,7 +71,7 @@ def render(
     """The request in the words of the OpenAI API. Raises Refusal for what cannot be said there."""
     values = {name: _decode(name, raw) for name, raw in ask.fields.items() if name in TYPES}
     watch = Stopwatch(now)
-    if ask.operation is Operation.OLLAMA_EMBED:
+    if ask.operation in EMBEDS:
         return _embed(ask, values, kind, engine_model, watch)
     if ask.facts.get("load"):
         return _load(ask, engine_model, watch)
@@ -84,7 +84,8 @@ def render(
     body |= _format(values.get("format"))
     path = _content(body, ask, values, kind)
     writer_type = ChatWriter if ask.operation is Operation.OLLAMA_CHAT else GenerateWriter
-    return Rendered(path, msgspec.json.encode(body), _reader(ask, writer_type(ask.model, watch)))
+    writer = writer_type(ask.answers_as, watch)
+    return Rendered(path, msgspec.json.encode(body), _reader(ask, writer))
 
 
 def _decode(name: str, raw: msgspec.Raw) -> Any:
@@ -92,7 +93,7 @@ def _decode(name: str, raw: msgspec.Raw) -> Any:
 
 
 def _reader(ask: Ask, writer: Writer) -> Reader:
-    return (StreamReader if ask.stream else WholeReader)(ask.model, writer)
+    return (StreamReader if ask.stream else WholeReader)(ask.answers_as, writer)
 
 
 def _load(ask: Ask, engine_model: str, watch: "Stopwatch") -> Rendered:
@@ -104,26 +105,26 @@ def _load(ask: Ask, engine_model: str, watch: "Stopwatch") -> Rendered:
         "stream": False,
     }
     chat = ask.operation is Operation.OLLAMA_CHAT
-    reader = WholeReader(ask.model, LoadWriter(ask.model, watch, chat=chat))
+    reader = WholeReader(ask.answers_as, LoadWriter(ask.answers_as, watch, chat=chat))
     return Rendered("/v1/chat/completions", msgspec.json.encode(body), reader)
 
 
 def _embed(
     ask: Ask, values: dict[str, Any], kind: EngineKind, engine_model: str, watch: "Stopwatch"
 ) -> Rendered:
+    """Where there is no text, the engine is asked for one all the same: the model is there."""
+    inputs = ask.facts["inputs"]
+    one = ask.operation is Operation.OLLAMA_EMBEDDING
     body: dict[str, Any] = {
         "model": engine_model,
-        "input": values["input"],
+        "input": values["prompt" if one else "input"] if inputs else "ready?",
         "encoding_format": "float",
     }
     if kind is EngineKind.VLLM and values.get("truncate", True):
         body["truncate_prompt_tokens"] = -1  # to the context, as Ollama does unless told not to
-    reader = EmbedReader(ask.model, watch, _inputs(values), values.get("dimensions"))
+    made = EmbeddingReader if one else EmbedReader
+    reader = made(ask.answers_as, watch, inputs, values.get("dimensions"))
     return Rendered("/v1/embeddings", msgspec.json.encode(body), reader)
-
-
-def _inputs(values: dict[str, Any]) -> int:
-    return 1 if isinstance(values["input"], str) else len(values["input"])
 
 
 def _sampling(options: Options, kind: EngineKind) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Answers of the OpenAI API in Ollama's words: lines of JSON, and durations in nanoseconds."""
 
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +21,7 @@ from inhouse.upstream.dialects.translate_source import (
     counted,
     whole_calls,
 )
+from inhouse.upstream.dialects.vectors import shortened
 
 _DONE_REASON = {"tool_calls": "stop", "function_call": "stop"}
 
@@ -194,14 +194,20 @@ _VECTOR = msgspec.json.Decoder(list[float])
 
 
 class EmbedReader(Progress):
-    """Translates an embedding answer. `dimensions` cuts and normalises, as Ollama itself does."""
+    """Translates an embedding answer. `dimensions` cuts and normalises, as Ollama itself does.
+
+    `inputs` is the number of texts that the client sent; where it sent none the engine was asked
+    for one, and its vector is left away.
+    """
 
     content_type = JSON
 
-    def __init__(self, alias: str, watch: Stopwatch, count: int, dimensions: int | None) -> None:
+    def __init__(
+        self, alias: str, watch: Stopwatch, inputs: object, dimensions: int | None
+    ) -> None:
         super().__init__(alias)
         self._watch = watch
-        self._count = count
+        self._inputs = inputs
         self._dimensions = dimensions
         self._pieces: list[bytes] = []
 
@@ -225,12 +231,12 @@ class EmbedReader(Progress):
             raise EngineError(f"sent what is no list of embeddings: {error}") from error
         if answer.error is not None:
             raise EngineError(REPORTED)
-        if len(answer.data) != self._count:
-            given = len(answer.data)
-            raise EngineError(f"answered with {given} embeddings to {self._count} inputs")
+        given, asked = len(answer.data), self._inputs or 1
+        if given != asked:
+            raise EngineError(f"answered with {given} embeddings to {asked} inputs")
         self.served_model = answer.model
         self.usage = Usage(counted(answer.usage).prompt_tokens)
-        found = sorted(answer.data, key=lambda one: one.index)
+        found = sorted(answer.data, key=lambda one: one.index) if self._inputs else []
         self.ending = self._written([_cut(one.embedding, self._dimensions) for one in found])
         self.complete = True
 
@@ -247,13 +253,19 @@ class EmbedReader(Progress):
         )
 
 
+class EmbeddingReader(EmbedReader):
+    """Translates the answer to one text, for /api/embeddings."""
+
+    def _written(self, vectors: list[msgspec.Raw]) -> bytes:
+        return msgspec.json.encode({"embedding": vectors[0] if vectors else []})
+
+
 def _cut(vector: msgspec.Raw, dimensions: int | None) -> msgspec.Raw:
     """The first `dimensions` numbers, brought to length 1; all of them, untouched, without it."""
     if dimensions is None and bytes(memoryview(vector)[:1]) == b"[":
         return vector
     try:
-        kept = _VECTOR.decode(vector)[:dimensions]
+        kept = _VECTOR.decode(vector)
     except msgspec.DecodeError as error:
         raise EngineError(f"sent what is no embedding: {error}") from error
-    length = math.sqrt(sum(number * number for number in kept)) or 1.0
-    return msgspec.Raw(msgspec.json.encode([number / length for number in kept]))
+    return msgspec.Raw(msgspec.json.encode(shortened(kept, dimensions)))

@@ -1,4 +1,4 @@
-"""OpenAI Responses for engines that speak OpenAI chat alone: Ollama, and other servers.
+"""OpenAI Responses for engines that have them not, or not whole: all but vLLM.
 
 Text, inline images, function tools, their calls and their outputs, and JSON formats are
 translated. What lives on a server of OpenAI's (stored conversations, built-in tools, background
@@ -12,8 +12,8 @@ import msgspec
 
 from inhouse.domain import EngineKind
 from inhouse.errors import Code, Refusal
-from inhouse.upstream.dialects.fields import OFF
-from inhouse.upstream.dialects.shapes import Ask, Reader, Rendered
+from inhouse.upstream.dialects.fields import OFF, SAMPLING
+from inhouse.upstream.dialects.shapes import LLAMACPP_KINDS, Ask, Reader, Rendered
 from inhouse.upstream.dialects.translate_anthropic import not_spoken
 from inhouse.upstream.dialects.translate_reader import StreamReader, WholeReader
 from inhouse.upstream.dialects.translate_responses_answer import ResponseWriter
@@ -105,28 +105,37 @@ def render(
     now: Callable[[], float],
 ) -> Rendered:
     """The request as OpenAI chat. Raises Refusal for what cannot be said there."""
-    asked = _asked(ask)
+    asked = _asked(ask, kind)
     body: dict[str, Any] = {"model": engine_model, "stream": ask.stream}
     if ask.stream:
         body["stream_options"] = {"include_usage": True}
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     body["messages"] = _messages(asked)
-    body |= _sampling(asked) | _tools(asked) | _format(asked.text) | _reasoning(asked, kind)
+    body |= _drawn(ask, kind) | _sampling(asked)
+    body |= _tools(asked) | _format(asked.text) | _reasoning(asked, kind)
     writer = ResponseWriter(ask.model, _echoed(ask), now)
     reader: Reader = (StreamReader if ask.stream else WholeReader)(ask.model, writer)
     return Rendered("/v1/chat/completions", msgspec.json.encode(body), reader)
 
 
-def _asked(ask: Ask) -> Asked:
+def _asked(ask: Ask, kind: EngineKind) -> Asked:
+    drawn = _drawn(ask, kind)
     for name, raw in ask.fields.items():
-        known = name in PASSED_OVER or name in Asked.__struct_fields__
+        known = name in PASSED_OVER or name in Asked.__struct_fields__ or name in drawn
         if not known and bytes(raw) not in OFF:
             raise not_spoken(name, "this field")
     try:
         return msgspec.json.decode(msgspec.json.encode(ask.fields), type=Asked)
     except msgspec.ValidationError as error:
         raise Refusal(Code.INVALID_FIELD, 400, f"the body is malformed: {error}") from error
+
+
+def _drawn(ask: Ask, kind: EngineKind) -> dict[str, msgspec.Raw]:
+    """How tokens are drawn: llama.cpp has the same names for that in its chat."""
+    if kind not in LLAMACPP_KINDS:
+        return {}
+    return {name: raw for name, raw in ask.fields.items() if name in SAMPLING}
 
 
 def _echoed(ask: Ask) -> dict[str, msgspec.Raw]:
@@ -253,7 +262,11 @@ def _format(text: Text | None) -> dict[str, Any]:
 
 
 def _reasoning(asked: Asked, kind: EngineKind) -> dict[str, Any]:
-    """How hard to think: a field that Ollama's side of OpenAI chat has too."""
-    if kind is not EngineKind.OLLAMA or asked.reasoning is None or not asked.reasoning.effort:
-        return {}
-    return {"reasoning_effort": asked.reasoning.effort}
+    """How hard to think: Ollama has a field for it, llama.cpp hands it to the model's template."""
+    effort = asked.reasoning.effort if asked.reasoning is not None else None
+    if effort and kind is EngineKind.OLLAMA:
+        return {"reasoning_effort": effort}
+    if effort and kind in LLAMACPP_KINDS:
+        said = {"enable_thinking": effort != "none", "reasoning_effort": effort}
+        return {"chat_template_kwargs": said}
+    return {}
