@@ -1,6 +1,8 @@
 """The client's side of a measurement: many connections, every byte of every answer checked.
 
-    python -m bench.load PORT KEY CONNECTIONS REQUESTS whole|stream TOKENS [ENGINE_PORT]
+    python -m bench.load PORT KEY CONNECTIONS REQUESTS whole|stream TOKENS PROMPT [ENGINE_PORT]
+
+PROMPT is the prompt's size in bytes.
 
 Prints one JSON object. With ENGINE_PORT, the engine is asked first, and `unequal` counts the
 answers whose body is not byte for byte what it said; 0 without. `wrong` is looser, for proxies
@@ -16,7 +18,7 @@ import time
 import httptools
 import uvloop
 
-WORDS = "the quick brown fox " * 22  # with the rest of the body about 0.5 KB
+WORDS = "the quick brown fox "
 
 
 class Client(asyncio.Protocol):
@@ -75,10 +77,13 @@ class Client(asyncio.Protocol):
 class Run:
     """One load: what is sent, what is right, and what came."""
 
-    def __init__(self, key: str, requests: int, tokens: int, *, stream: bool) -> None:
+    def __init__(
+        self, key: str, requests: int, tokens: int, prompt_bytes: int, *, stream: bool
+    ) -> None:
+        words = WORDS * (prompt_bytes // len(WORDS))
         body = {
             "model": "bench",
-            "messages": [{"role": "user", "content": WORDS}],
+            "messages": [{"role": "user", "content": words}],
             "max_tokens": tokens,
             "stream": stream,
         }
@@ -140,12 +145,13 @@ def quantile(values: list[float], part: float) -> float:
 
 
 def main() -> None:
-    port, key, connections, requests, mode, tokens, *engine = sys.argv[1:]
+    port, key, connections, requests, mode, tokens, prompt, *engine = sys.argv[1:]
 
     async def measured() -> dict[str, object]:
-        run = Run(key, int(requests), int(tokens), stream=mode == "stream")
+        sizes = int(tokens), int(prompt)
+        run = Run(key, int(requests), *sizes, stream=mode == "stream")
         if engine:
-            asked = Run("none", 1, int(tokens), stream=mode == "stream")
+            asked = Run("none", 1, *sizes, stream=mode == "stream")
             await asked.go(int(engine[0]), 1)
             run.reference = asked.last
         took_s = await run.go(int(port), int(connections))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.processes import free_port, running
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".cache" / "bench"
+PROXY_CORE = 1
 INHOUSE = ROOT / ".venv" / "bin" / "inhouse"
 
 
@@ -55,7 +57,7 @@ http {{
 }}
 """)
     command = ["/usr/sbin/nginx", "-p", str(work), "-c", str(config)]
-    with running(command, port, log=work / "nginx.out") as pid:
+    with running(command, port, log=work / "nginx.out", core=PROXY_CORE) as pid:
         yield Started(pid, port, "none")
 
 
@@ -76,7 +78,7 @@ def litellm(engine: int, work: Path) -> Iterator[Started]:
     env["PATH"] = f"{PEERS}/litellm/bin:/usr/bin:/bin"
     command = [str(PEERS / "litellm/bin/litellm"), "--config", str(config), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--num_workers", "1"]
-    with running(command, port, log=work / "litellm.out", env=env) as pid:
+    with running(command, port, log=work / "litellm.out", env=env, core=PROXY_CORE) as pid:
         yield Started(pid, port, "sk-bench")
 
 
@@ -86,7 +88,7 @@ def vllm_router(engine: int, work: Path) -> Iterator[Started]:
     command = [str(PEERS / "vllm-router/bin/vllm-router"), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--worker-urls", f"http://127.0.0.1:{engine}"]
     command += ["--policy", "round_robin", "--prometheus-port", str(metrics)]
-    with running(command, port, log=work / "vllm-router.out") as pid:
+    with running(command, port, log=work / "vllm-router.out", core=PROXY_CORE) as pid:
         yield Started(pid, port, "none")
 
 
@@ -97,20 +99,15 @@ def sglang_router(engine: int, work: Path) -> Iterator[Started]:
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--worker-urls", f"http://127.0.0.1:{engine}", "--policy", "round_robin"]
     command += ["--prometheus-port", str(metrics)]
-    with running(command, port, log=work / "sglang-router.out") as pid:
+    with running(command, port, log=work / "sglang-router.out", core=PROXY_CORE) as pid:
         yield Started(pid, port, "none")
 
 
-def inhouse(
-    dlp: str, name: str
-) -> Callable[[int, Path], "contextlib.AbstractContextManager[Started]"]:
-    """Inhouse with this `[dlp]` section."""
-
-    @contextlib.contextmanager
-    def start(engine: int, work: Path) -> Iterator[Started]:
-        port, admin = free_port(), free_port()
-        data, config = work / f"data-{name}", work / f"{name}.toml"
-        config.write_text(f"""
+def settings(work: Path, name: str, engine: int, dlp: str) -> tuple[int, Path]:
+    """A free port, and a configuration of Inhouse that listens there, with this `[dlp]`."""
+    port, admin = free_port(), free_port()
+    config = work / f"{name}.toml"
+    config.write_text(f"""
 [gateway]
 listen = "127.0.0.1:{port}"
 max_connections = 16384
@@ -128,7 +125,18 @@ kind = "openai"
 url = "http://127.0.0.1:{engine}"
 concurrency = 4096
 """)
-        options = ["--config", str(config), "--data", str(data), "--json"]
+    return port, config
+
+
+def inhouse(
+    dlp: str, name: str
+) -> Callable[[int, Path], "contextlib.AbstractContextManager[Started]"]:
+    """Inhouse with this `[dlp]` section."""
+
+    @contextlib.contextmanager
+    def start(engine: int, work: Path) -> Iterator[Started]:
+        port, config = settings(work, name, engine, dlp)
+        options = ["--config", str(config), "--data", str(work / f"data-{name}"), "--json"]
         made = subprocess.run(
             [str(INHOUSE), "keys", "create", "bench", *options],
             check=True,
@@ -136,10 +144,19 @@ concurrency = 4096
             text=True,
         )
         command = [str(INHOUSE), "up", *options]
-        with running(command, port, log=work / f"{name}.out") as pid:
+        with running(command, port, log=work / f"{name}.out", core=PROXY_CORE) as pid:
             yield Started(pid, port, json.loads(made.stdout)["secret"])
 
     return start
+
+
+@contextlib.contextmanager
+def bare(engine: int, work: Path) -> Iterator[Started]:
+    """Inhouse's request path with its controls taken out."""
+    port, config = settings(work, "bare", engine, 'prompt = "off"')
+    command = [sys.executable, "-m", "bench.bare", "--config", str(config), "--data", str(work)]
+    with running(command, port, log=work / "bare.out", core=PROXY_CORE) as pid:
+        yield Started(pid, port, "none")
 
 
 OURS = (
@@ -153,11 +170,7 @@ OURS = (
         "the same, and no byte of an answer out before it was looked at",
         inhouse('prompt = "block"\nanswer = "block"', "inhouse-screened"),
     ),
-    Peer(
-        "inhouse, no screening",
-        "key, limits, audit log on disk (these cannot be switched off)",
-        inhouse('prompt = "off"', "inhouse-bare"),
-    ),
+    Peer("inhouse, bare", "none: replaced for the measurement, see bench/bare.py", bare),
 )
 ALL = (
     Peer("nginx", "none (proxy_pass)", nginx),

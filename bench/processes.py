@@ -20,9 +20,17 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: list[str], port: int, *, log: Path, env: dict[str, str] | None = None
+    command: list[str],
+    port: int,
+    *,
+    log: Path,
+    env: dict[str, str] | None = None,
+    core: int | None = None,
 ) -> Iterator[int]:
-    """A program that listens on `port`; its process id. Ended, with its children, on leaving."""
+    """A program that listens on `port`, on one core if told; its process id. Ended, with its
+    children, on leaving."""
+    if core is not None:
+        command = ["taskset", "-c", str(core), *command]
     with log.open("w") as output:
         process = subprocess.Popen(
             command,

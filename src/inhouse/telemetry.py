@@ -144,6 +144,13 @@ class Metrics:
             ("model",),
             registry=registry,
         )
+        self.spared = Counter(
+            "inhouse_spared_tokens",
+            "Tokens that engines did not have to make because the client left: what the bound "
+            "on its answer still allowed.",
+            ("model",),
+            registry=registry,
+        )
         self.verdicts = Counter(
             "inhouse_dlp_verdicts", "Sensitive data found.", ("rule", "place"), registry=registry
         )

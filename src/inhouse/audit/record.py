@@ -64,6 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
     engine_model: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    estimated: bool = False  # the tokens: the answer did not end, and its events were counted
     bytes_out: int = 0
     duration_ms: float = 0.0
     first_byte_ms: float | None = None

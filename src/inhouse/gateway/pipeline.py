@@ -122,7 +122,7 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
                 clock=gateway.clock,
                 failed_over=gateway.meter.failed_over,
             ) as answer:
-                entry.answering(answer.target)
+                entry.answering(answer.target, answer.reader)
                 await _send(exchange, gateway, entry, answer)
 
 
@@ -139,9 +139,7 @@ async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answ
     await entry.close(
         OutcomeKind.ANSWERED,
         200,
-        usage=reader.usage,
         bytes_out=exchange.bytes_out + len(reader.ending),
-        finish_reason=reader.finish_reason,
     )
     if exchange.started:
         exchange.end(reader.ending)
@@ -191,6 +189,7 @@ async def _interrupted(exchange: Exchange, gateway: Gateway, entry: Entry) -> No
         )
         return
     entry.close_soon(OutcomeKind.CANCELLED, exchange.bytes_out)
+    gateway.meter.abandoned(entry, gateway.config.models)
     gateway.meter.count(entry, _dialect(exchange), OutcomeKind.CANCELLED, 0)
     exchange.abort()
 

@@ -8,22 +8,22 @@ first, and the last byte of an answer goes out after the second.
 """
 
 import asyncio
-import os
-from base64 import b32hexencode
+import random
 
 from inhouse.audit.log import AuditLog
 from inhouse.audit.record import Denial, Intent, Outcome, VerdictNote, cut
 from inhouse.domain import OutcomeKind, Principal, RequestId, Usage
 from inhouse.errors import Code
 from inhouse.telemetry import Clock
-from inhouse.upstream.dialects.shapes import Ask
+from inhouse.upstream.dialects.shapes import Ask, Reader
 from inhouse.upstream.pool import Target
+
+_CHANCE = random.SystemRandom()
 
 
 def new_request_id(now: float) -> RequestId:
     """48 bits of milliseconds and 80 of chance, so that ids sort by time."""
-    raw = int(now * 1000).to_bytes(6, "big") + os.urandom(10)
-    return RequestId("req_" + b32hexencode(raw)[:26].decode().lower())
+    return RequestId(f"req_{int(now * 1000):012x}{_CHANCE.getrandbits(80):020x}")
 
 
 class Entry:
@@ -45,6 +45,7 @@ class Entry:
         "fingerprints",
         "first_byte_ms",
         "principal",
+        "reader",
         "request_id",
         "route",
         "rule",
@@ -71,6 +72,7 @@ class Entry:
         self.verdicts_out: list[VerdictNote] = []
         self.engine: str | None = None
         self.engine_model: str | None = None
+        self.reader: Reader | None = None
         self.first_byte_ms: float | None = None
         self._intent: asyncio.Future[None] | None = None
         self._end: asyncio.Future[None] | None = None
@@ -103,10 +105,11 @@ class Entry:
         )
         await self._intent
 
-    def answering(self, target: Target) -> None:
+    def answering(self, target: Target, reader: Reader) -> None:
         """This engine's answer has begun."""
         self.engine = target.name
         self.engine_model = target.model
+        self.reader = reader
         self.first_byte_ms = self.duration_ms()
 
     async def close(
@@ -115,16 +118,14 @@ class Entry:
         status: int,
         *,
         code: Code | None = None,
-        usage: Usage | None = None,
         bytes_out: int = 0,
-        finish_reason: str | None = None,
     ) -> None:
         """How it ended. Durable on return; a second call does nothing."""
         if self.closed:
             return
         self.closed = True
         record = (
-            self._outcome(outcome, status, code, usage or Usage(), bytes_out, finish_reason)
+            self._outcome(outcome, status, code, bytes_out)
             if self._promised
             else self._denial(outcome, status, code)
         )
@@ -137,7 +138,7 @@ class Entry:
             return
         self.closed = True
         self._log.keep(
-            self._outcome(outcome, 0, None, Usage(), bytes_out, None)
+            self._outcome(outcome, 0, None, bytes_out)
             if self._promised
             else self._denial(outcome, 0, None)
         )
@@ -148,12 +149,19 @@ class Entry:
         self.closed = True
         if self._promised:
             code = Code.AUDIT_UNAVAILABLE
-            self._log.keep(self._outcome(OutcomeKind.FAILED, 503, code, Usage(), bytes_out, None))
+            self._log.keep(self._outcome(OutcomeKind.FAILED, 503, code, bytes_out))
 
     @property
     def _promised(self) -> bool:
         """Whether the log holds an intent, or will."""
         return self._intent is not None and not _failed(self._intent)
+
+    @property
+    def tokens_made(self) -> int | None:
+        """Tokens of an answer that did not end, about; None where it had not begun."""
+        if self.reader is None:
+            return None
+        return max(self.reader.events, self.reader.usage.completion_tokens or 0)
 
     def duration_ms(self) -> float:
         return round((self._clock() - self.began) * 1000, 3)
@@ -163,10 +171,11 @@ class Entry:
         outcome: OutcomeKind,
         status: int,
         code: Code | None,
-        usage: Usage,
         bytes_out: int,
-        finish_reason: str | None,
     ) -> Outcome:
+        reader = self.reader
+        usage = reader.usage if reader is not None else Usage()
+        estimated = reader is not None and not reader.complete
         return Outcome(
             request_id=self.request_id,
             time=self._clock(),
@@ -176,11 +185,12 @@ class Entry:
             engine=self.engine,
             engine_model=self.engine_model,
             prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
+            completion_tokens=self.tokens_made if estimated else usage.completion_tokens,
+            estimated=estimated,
             bytes_out=bytes_out,
             duration_ms=self.duration_ms(),
             first_byte_ms=self.first_byte_ms,
-            finish_reason=finish_reason,
+            finish_reason=reader.finish_reason if reader is not None else None,
             verdicts=self.verdicts_out,
         )
 

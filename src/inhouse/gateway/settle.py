@@ -1,5 +1,8 @@
 """Settle: what was used and how it ended, into the audit log and the metrics."""
 
+from collections.abc import Mapping
+
+from inhouse.config.schema import Model
 from inhouse.domain import Dialect, OutcomeKind, Usage
 from inhouse.gateway.record import Entry
 from inhouse.telemetry import Metrics
@@ -20,8 +23,18 @@ class Meter:
         """One request ended."""
         model = self._model(entry)
         self._traffic.requests[dialect.value, model, outcome.value, status] += 1
-        if outcome is OutcomeKind.CANCELLED:
-            self._metrics.abandoned.labels(model).inc()
+
+    def abandoned(self, entry: Entry, models: Mapping[str, Model]) -> None:
+        """A client left. What its answer could still have taken, the engine did not make."""
+        name = self._model(entry)
+        self._metrics.abandoned.labels(name).inc()
+        if entry.ask is None or name == UNKNOWN:
+            return
+        made = entry.tokens_made or 0
+        most = models[name].max_output_tokens
+        bound = most if entry.ask.max_tokens is None else min(entry.ask.max_tokens, most)
+        self._metrics.spared.labels(name).inc(max(0, bound - made))
+        self._traffic.models[name].completion_tokens += made
 
     def answered(self, entry: Entry, usage: Usage) -> None:
         """One whole answer was given."""

@@ -136,6 +136,7 @@ class LineReader(Progress):
         if read.model is not None and read.model != self._alias:
             line = renamed(line, read.model, self._alias)
         if not read.done:
+            self.events += 1
             return line + b"\n"
         _note(self, read, load=self._load)
         self.ending = line + b"\n"

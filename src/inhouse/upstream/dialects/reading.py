@@ -41,6 +41,7 @@ class Progress:
         "_alias",
         "complete",
         "ending",
+        "events",
         "fault",
         "finish_reason",
         "served_model",
@@ -54,6 +55,7 @@ class Progress:
         self.fault: str | None = None
         self.usage = Usage()
         self.finish_reason: str | None = None
+        self.events = 0
         self.served_model: str | None = None
 
 
@@ -112,6 +114,7 @@ class EventReader(Progress):
         return raw if it.data is None else self._heed(raw, it.name, it.data)
 
     def _heed(self, raw: bytes, name: bytes, data: bytes) -> bytes:
+        self.events += 1
         try:
             return self._take(raw, name, data)
         except EngineError as error:

@@ -79,6 +79,7 @@ class Reader(Protocol):
     fault: str | None
     usage: Usage
     finish_reason: str | None
+    events: int  # read so far, each about a token; what is known of an answer that did not end
 
     def feed(self, data: bytes) -> bytes: ...
 

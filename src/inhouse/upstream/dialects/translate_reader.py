@@ -112,6 +112,7 @@ class StreamReader(_Translated):
             return b""
 
     def _piece(self, chunk: Chunk) -> bytes:
+        self.events += 1
         choice = self._note(chunk)
         return self._writer.piece(chunk.id, choice) if choice is not None else b""
 
