@@ -63,11 +63,8 @@ class NoLog:
 
 
 class NoFingerprints:
-    def of(self, texts: list[str]) -> str:
-        return ""
-
-    def of_text(self, text: str) -> str:
-        return ""
+    def both(self, texts: list[str], last: str) -> tuple[str, str]:
+        return "", ""
 
 
 class NoLimits:

@@ -20,6 +20,11 @@ class Fingerprinter:
         """64 hexadecimal digits. The same as `of([text])`."""
         return self.of([text])
 
+    def both(self, texts: list[str], last: str) -> tuple[str, str]:
+        """Of all texts of a prompt, and of the last thing that the user said."""
+        whole = self.of(texts)
+        return whole, whole if len(texts) == 1 and texts[0] == last else self.of_text(last)
+
     def of(self, texts: list[str]) -> str:
         """Of several texts in order; each with its length, so that no two lists look alike."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]

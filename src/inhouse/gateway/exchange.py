@@ -117,10 +117,11 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Send a piece of a streamed answer. Await `drained()` after it where `paused`."""
-        self.bytes_out += len(data)
-        if self.head.chunkable:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._connection.write(data)
+        size = len(data)
+        self.bytes_out += size
+        self._connection.transport.write(
+            b"%x\r\n%b\r\n" % (size, data) if self.head.chunkable else data
+        )
 
     @property
     def paused(self) -> bool:

@@ -105,8 +105,7 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     settings = gateway.config.settings
     ask = entry.ask = await receive(exchange, route, settings.gateway, settings.limits)
     entry.bytes_in = exchange.body_bytes
-    fingerprinter = gateway.fingerprinter
-    entry.fingerprints = fingerprinter.of(ask.texts), fingerprinter.of_text(ask.last_text)
+    entry.fingerprints = gateway.fingerprinter.both(ask.texts, ask.last_text)
     model, entry.rule = authorize(principal, ask, gateway.config.models)
     with gateway.limiter.reserve(principal, gateway.monotonic()):
         entry.verdicts = await gateway.screening.look(ask)

@@ -29,6 +29,7 @@ class Relay:
         "_head",
         "_over",
         "_reader",
+        "_screened",
         "_target",
         "_waiter",
     )
@@ -47,6 +48,7 @@ class Relay:
         self._reader = reader
         self._exchange = exchange
         self._gate = gate
+        self._screened = gate.looks
         self._head = head
         self._over = False  # the answer has ended, or is broken
         self._error: Exception | None = None
@@ -86,11 +88,11 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - lost in a callback: the task raises it
             self._end(error)
             return
-        self._pass_on(out)
-        if reader.fault is not None:
-            self._end(EngineBroke(f"{self._target.name} {reader.fault}"))
-        elif reader.complete:
-            self._end(None)
+        if out:
+            self._pass_on(out)
+        if reader.complete or reader.fault is not None:
+            fault = reader.fault
+            self._end(EngineBroke(f"{self._target.name} {fault}") if fault is not None else None)
         elif self._exchange.paused:
             self._wake()
 
@@ -110,11 +112,13 @@ class Relay:
     def _pass_on(self, out: bytes) -> None:
         if not out or self._error is not None:
             return
-        try:
-            piece = self._gate.pass_on(out)
-        except Exception as error:  # noqa: BLE001 - a refusal, or a fault: the task raises it
-            self._end(error)
-            return
+        piece = out
+        if self._screened:
+            try:
+                piece = self._gate.pass_on(out)
+            except Exception as error:  # noqa: BLE001 - a refusal, or a fault: the task raises it
+                self._end(error)
+                return
         if piece:
             exchange = self._exchange
             if not exchange.started:

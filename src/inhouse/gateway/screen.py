@@ -23,6 +23,8 @@ OFF, BLOCK = "off", "block"
 class AnswerGate:
     """Looks at one answer on its way out. This one lets everything through, unseen."""
 
+    looks = False
+
     def __init__(self) -> None:
         self.verdicts: list[VerdictNote] = []
 
@@ -40,6 +42,8 @@ class AnswerGate:
 
 class ScreenedAnswer(AnswerGate):
     """Looks at every text of an answer, across the borders of its events."""
+
+    looks = True
 
     def __init__(
         self, screener: Screener, found: Callable[[str, str], None], *, block: bool

@@ -110,14 +110,14 @@ class EngineConnection(asyncio.Protocol):
             self._keep = False
             self._break(f"{self._address} sent bytes that nobody asked for")
             return
-        if not self.status:
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._break(f"{self._address} answered with something that is not HTTP: {error}")
-        if self._head_bytes > MAX_HEAD_BYTES and not self.status:
-            self._break(f"{self._address} sent more than {MAX_HEAD_BYTES} bytes of headers")
+        if not self.status:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._break(f"{self._address} sent more than {MAX_HEAD_BYTES} bytes of headers")
         if self._follower is not None:
             self._deliver(self._follower)
         else:
@@ -168,9 +168,10 @@ class EngineConnection(asyncio.Protocol):
             return
         self._begun = self._moved = True
         self._held.append(body)
-        self._held_bytes += len(body)
-        if self._held_bytes > MAX_HELD_BYTES and self._follower is None:
-            self.pause()
+        if self._follower is None:
+            self._held_bytes += len(body)
+            if self._held_bytes > MAX_HELD_BYTES:
+                self.pause()
 
     def on_message_complete(self) -> None:
         if self.status:
@@ -251,13 +252,18 @@ class EngineConnection(asyncio.Protocol):
             self._break(f"{self._address} did not begin to answer for {self._first_s:g} s")
 
     def _deliver(self, follower: Follower) -> None:
-        if self._held:
-            follower.take(self._taken())
+        held = self._held
+        if held:
+            data = held[0] if len(held) == 1 else b"".join(held)
+            held.clear()
+            follower.take(data)
+        if not self.complete and self._error is None:
+            return
         if self._follower is not follower:
             return  # it has seen enough
         if self._error is not None:
             follower.broke(self._error)
-        elif self.complete:
+        else:
             follower.ended()
 
     def _taken(self) -> bytes:
