@@ -43,7 +43,7 @@ def nginx(engine: int, work: Path) -> Iterator[Started]:
 daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log;
 events {{ worker_connections 16384; }}
 http {{
-  access_log off;
+  access_log off; client_body_buffer_size 1m;
   client_body_temp_path {work}/body; proxy_temp_path {work}/proxy;
   fastcgi_temp_path {work}/f; uwsgi_temp_path {work}/u; scgi_temp_path {work}/s;
   upstream engine {{ server 127.0.0.1:{engine}; keepalive 2048; keepalive_requests 1000000; }}

@@ -290,7 +290,7 @@ async def test_an_engine_that_resets_what_it_accepts_is_unreachable() -> None:
         for _ in range(300):
             client = EngineClient(f"http://127.0.0.1:{port}", 2)
             with pytest.raises(EngineError) as refused:
-                await client.send(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", 2, 2)
+                await client.send(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"", 2, 2)
             assert isinstance(refused.value, EngineUnreachable)
 
 

@@ -18,6 +18,7 @@ MAX_HELD_BYTES = 262_144  # of an answer, waiting for a client that reads slowly
 MAX_IDLE = 256  # kept connections per engine
 IDLE_S = 4.0  # llama.cpp and uvicorn close theirs after 5
 SWEEP_S = 0.1
+JOINED_BYTES = 16_384  # a larger body is sent from where it lies, not copied behind its head
 
 
 class EngineUnreachable(EngineError):
@@ -179,14 +180,17 @@ class EngineConnection(asyncio.Protocol):
 
     # What the request path asks for
 
-    def send(self, request: bytes, first_s: float, stall_s: float) -> None:
+    def send(self, head: bytes, body: bytes, first_s: float, stall_s: float) -> None:
         """Send a whole request. Its answer may take `first_s` to begin, and pause for `stall_s`."""
         if self.transport is None:
             raise EngineUnreachable(f"{self._address} closed the connection unanswered")
         self.complete = False
         self._first_s, self._stall_s = first_s, stall_s
         self._since = self._loop.time()
-        self.transport.write(request)
+        if len(body) < JOINED_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
 
     async def head(self) -> int:
         """The status, once the headers came."""
@@ -316,16 +320,18 @@ class EngineClient:
         self._sweeping = False
         self._loop = asyncio.get_running_loop()
 
-    async def send(self, request: bytes, first_s: float, stall_s: float) -> EngineConnection:
+    async def send(
+        self, head: bytes, body: bytes, first_s: float, stall_s: float
+    ) -> EngineConnection:
         """Send a whole request and wait for the status line. A kept connection that turns out to
         be closed is replaced once: nothing of the request was answered on it."""
         connection = self._kept()
         if connection is not None:
             try:
-                return await self._exchange(connection, request, first_s, stall_s)
+                return await self._exchange(connection, head, body, first_s, stall_s)
             except EngineUnreachable:
                 pass
-        return await self._exchange(await self._connect(), request, first_s, stall_s)
+        return await self._exchange(await self._connect(), head, body, first_s, stall_s)
 
     def give_back(self, connection: EngineConnection) -> None:
         """Keep a connection whose answer was read to its end; cut any other."""
@@ -343,14 +349,19 @@ class EngineClient:
         self._idle.clear()
 
     async def _exchange(
-        self, connection: EngineConnection, request: bytes, first_s: float, stall_s: float
+        self,
+        connection: EngineConnection,
+        head: bytes,
+        body: bytes,
+        first_s: float,
+        stall_s: float,
     ) -> EngineConnection:
         self._working.add(connection)
         if not self._sweeping:
             self._sweeping = True
             self._loop.call_later(SWEEP_S, self._sweep)
         try:
-            connection.send(request, first_s, stall_s)
+            connection.send(head, body, first_s, stall_s)
             await connection.head()
         except BaseException:
             self._working.discard(connection)

@@ -64,16 +64,16 @@ class Target:
         client = self._client
         if client is None:
             raise EngineError(f"{self.name} {self.health.reason}")
-        request = b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        body = rendered.body
+        head = b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n" % (
             rendered.path.encode(),
             self._head,
             request_id.encode(),
-            len(rendered.body),
-            rendered.body,
+            len(body),
         )
         upstream = self._upstream
         return await client.send(
-            request, first_s or upstream.first_byte_timeout_s, upstream.stall_timeout_s
+            head, body, first_s or upstream.first_byte_timeout_s, upstream.stall_timeout_s
         )
 
     def give_back(self, connection: EngineConnection) -> None:
