@@ -37,7 +37,7 @@ def machine() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": cpu,
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GiB",
         "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
@@ -99,7 +99,7 @@ def table(medians: Medians, controls: dict[str, str], count: int, broken: dict[s
         f"Faults injected into engines' answers behind Inhouse: {broken['trials']}; broken answers "
         f"that looked complete, or whole ones that were cut: {len(violations)}.",
         "",
-        "Run it: `make bench` (about 20 minutes), or `make bench ARGS=--quick`.",
+        "Run it: `make bench` (about a quarter of an hour), or `make bench ARGS=--quick`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -120,7 +120,6 @@ def picture(medians: Medians) -> str:
     for place, (key, title) in enumerate(
         (
             ("request_us", "CPU per request, µs (log)"),
-            ("long_us", "CPU per request of 400 KB, µs", "{:.0f}"),
             ("event_us", "CPU per streamed event, µs (log)"),
         )
     ):
