@@ -1,6 +1,7 @@
 """Clients that read slowly, leave, hurry ahead, or say goodbye in their own way."""
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -23,7 +24,7 @@ from tests.gateway.raw_engine import (
 )
 from tests.gateway.test_connection import served, talking
 
-from inhouse.gateway.connection import Listening
+from inhouse.gateway.connection import Connection, Listening
 from inhouse.gateway.exchange import Exchange
 
 CHAT = "/v1/chat/completions"
@@ -221,6 +222,17 @@ async def test_a_stream_to_a_stalled_reader_is_read_no_further(tmp_path: Path) -
                 before = sent
                 await asyncio.sleep(0.3)
             assert sent < 20_000_000  # what the kernel's buffers on the way take
+            assert 0 < most_held() < 262_144
+
+
+def most_held() -> int:
+    """The most that any connection of a client holds unsent."""
+    connections = [each for each in gc.get_objects() if isinstance(each, Connection)]
+    return max(
+        each.transport.get_write_buffer_size()
+        for each in connections
+        if not each.transport.is_closing()
+    )
 
 
 async def test_expect_in_http_1_0_is_ignored(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Paths: what is not there says what was meant."""
 
+from pathlib import Path
+
 import pytest
+from tests.gateway.harness import gateway
 
 from inhouse.errors import Code, Refusal
 from inhouse.gateway.routes import find
+from inhouse.upstream.fake_engine import FakeEngine
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,14 @@ def test_what_is_near_nothing_has_no_hint(path: str) -> None:
     with pytest.raises(Refusal) as caught:
         find(b"GET", path.encode())
     assert caught.value.sentence == f"there is nothing at {path}"
+
+
+async def test_a_wrong_method_is_told_the_right_ones(tmp_path: Path) -> None:
+    async with FakeEngine() as engine, gateway(tmp_path, engine) as talk:
+        for method, path, methods in (
+            ("POST", "/v1/models", "GET, HEAD"),
+            ("GET", "/v1/chat/completions", "POST"),
+            ("DELETE", "/v1/models/m", "GET, HEAD"),
+        ):
+            answer = await talk.client.request(method, path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, methods)

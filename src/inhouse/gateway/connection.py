@@ -20,8 +20,8 @@ from inhouse.gateway.http1 import ChunkedBody, Head, HeadReader, Malformed
 
 HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and of a next request
 LINGER_S = 2.0  # for a client to read our last words before the connection goes
-WRITE_HIGH_BYTES = 65_536  # beyond this much unread by the client, the engine is read no further
-WRITE_LOW_BYTES = 16_384
+WRITE_HIGH_BYTES = 32_768  # beyond this much unread by the client, the engine is read no further
+WRITE_LOW_BYTES = 8_192
 BODY_GRACE_S = 5.0  # before a body's rate is looked at
 
 

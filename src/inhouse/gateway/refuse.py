@@ -2,6 +2,7 @@
 
 from inhouse.domain import Dialect
 from inhouse.errors import Code, Refusal
+from inhouse.gateway import routes
 from inhouse.gateway.exchange import REASONS, Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.listener import HttpDate
@@ -35,7 +36,7 @@ def refuse(exchange: Exchange, refusal: Refusal, dialect: Dialect, date: bytes) 
     if refusal.status == 401:
         head += b'www-authenticate: Bearer realm="inhouse"\r\n'
     if refusal.status == 405:
-        head += b"allow: GET, HEAD, POST\r\n"
+        head += b"allow: %b\r\n" % routes.allowed(exchange.head.path)
     exchange.respond(refusal.status, head, shape.body(refusal, exchange.request_id))
 
 

@@ -107,6 +107,12 @@ def operation_at(path: bytes) -> Operation | None:
     return route.does if route is not None and isinstance(route.does, Operation) else None
 
 
+def allowed(path: bytes) -> bytes:
+    """The methods that a path takes, as `Allow` lists them."""
+    route = ROUTES.get(path) or _ONE_MODEL
+    return b", ".join(sorted(route.methods))
+
+
 def dialect_of(path: bytes) -> Dialect:
     """The dialect in which an unknown path's refusal is most likely understood."""
     if path.startswith(b"/api/"):

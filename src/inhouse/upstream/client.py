@@ -6,6 +6,7 @@ client) and an answer that breaks off raises, it never just ends.
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 from typing import Protocol
 
@@ -18,6 +19,7 @@ MAX_HELD_BYTES = 262_144  # of an answer, waiting for a client that reads slowly
 MAX_IDLE = 256  # kept connections per engine
 IDLE_S = 4.0  # llama.cpp and uvicorn close theirs after 5
 SWEEP_S = 0.1
+RECEIVE_BYTES = 32_768  # the kernel doubles it: the most that one read can bring for a slow client
 JOINED_BYTES = 16_384  # a larger body is sent from where it lies, not copied behind its head
 
 
@@ -401,6 +403,8 @@ class EngineClient:
                 f"{self.authority} cannot be reached: {error.strerror or error}"
             ) from error
         self._check_inside(transport)
+        connected = transport.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         return connection
 
     def _check_inside(self, transport: asyncio.Transport) -> None:
