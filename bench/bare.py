@@ -23,11 +23,12 @@ from inhouse.config.schema import Config
 from inhouse.dlp.screen import Screener
 from inhouse.domain import Principal
 from inhouse.gateway.admit import Queue
-from inhouse.gateway.connection import Connection, Listening
+from inhouse.gateway.connection import Connection
 from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import Listener, bind
+from inhouse.gateway.listening import Listening
 from inhouse.gateway.pipeline import Gateway, serve
 from inhouse.gateway.refuse import malformed_answer
 from inhouse.gateway.screen import Screening

@@ -58,7 +58,7 @@ class OutcomeKind(StrEnum):
     DENIED = "denied"  # no credential, no right, or forbidden content
     REFUSED = "refused"  # malformed, over a limit, or no room
     FAILED = "failed"  # no engine answered; nothing of an answer went out
-    TRUNCATED = "truncated"  # the engine broke off; the client was told so
+    TRUNCATED = "truncated"  # it had begun, and was broken off; the client was told so
     CANCELLED = "cancelled"  # the client left
     INTERRUPTED = "interrupted"  # the gateway stopped or died; written at its next start
 

@@ -92,7 +92,6 @@ class Code(StrEnum):
     ANSWER_TRUNCATED = "answer_truncated"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     AUDIT_UNAVAILABLE = "audit_unavailable"
-    STOPPING = "stopping"
     INTERNAL = "internal"
 
 

@@ -7,6 +7,7 @@ Where nobody reads it any more it is dropped, and the gateway goes on.
 import json
 import logging
 import os
+import shlex
 import socket
 import sys
 import time
@@ -108,12 +109,14 @@ Try it:
     def _ca_option(self) -> str:
         if not self._config.settings.tls.self_signed:
             return ""
-        return f" --cacert {self._config.data / 'tls' / 'ca.pem'}"
+        return f" --cacert {shlex.quote(str(self._config.data / 'tls' / 'ca.pem'))}"
 
     def _ca_note(self) -> str:
         if not self._config.settings.tls.self_signed:
             return ""
-        return f"    # run with SSL_CERT_FILE={self._config.data / 'tls' / 'ca.pem'}"
+        return (
+            f"    # run with SSL_CERT_FILE={shlex.quote(str(self._config.data / 'tls' / 'ca.pem'))}"
+        )
 
     def _say(self, sentence: str) -> None:
         if not self._json:

@@ -97,7 +97,9 @@ class Traffic(Collector):
             labels=("model",),
         )
         tokens = CounterMetricFamily(
-            "inhouse_tokens", "Tokens as the engines counted them.", labels=("model", "direction")
+            "inhouse_tokens",
+            "Tokens as the engines counted them; of answers that did not end, by their events.",
+            labels=("model", "direction"),
         )
         for name, traffic in list(self.models.items()):
             duration.add_metric((name,), *traffic.duration_s.buckets())

@@ -32,11 +32,12 @@ from inhouse.domain import EngineKind
 from inhouse.errors import EngineError, UsageError
 from inhouse.fleet.engine import EngineProcess
 from inhouse.gateway.admit import Queue
-from inhouse.gateway.connection import Connection, Listening
+from inhouse.gateway.connection import Connection
 from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import Listener, bind
+from inhouse.gateway.listening import Listening
 from inhouse.gateway.operations import Operations
 from inhouse.gateway.origin import networks
 from inhouse.gateway.pipeline import Gateway, serve
@@ -260,9 +261,9 @@ async def _listening(
     operations.watch_connections(shared.connections)
     front = Listener(clients, shared, _certificates(config))
     back = Listener(admin, Listening(operations.serve, malformed, max_connections=256))
-    await front.start()
-    await back.start()
     try:
+        await front.start()
+        await back.start()
         yield front
     finally:
         await front.stop(0)
@@ -275,7 +276,8 @@ def _certificates(config: Config) -> Certificates | None:
         from inhouse.gateway import local_ca  # makes keys, which few starts need
 
         host = config.settings.gateway.listen.rpartition(":")[0].strip("[]")
-        return Certificates(*local_ca.ensure(config.data / "tls", host))
+        renew = partial(local_ca.ensure, config.data / "tls", host, tls.names)
+        return Certificates(*renew(), renew)
     if tls.certificate:
         base = config.file.parent if config.file is not None else Path()
         certificate, key = (base / Path(text).expanduser() for text in (tls.certificate, tls.key))

@@ -1,6 +1,7 @@
 """Clients that read slowly, leave, hurry ahead, or say goodbye in their own way."""
 
 import asyncio
+import contextlib
 import gc
 import socket
 import time
@@ -24,8 +25,9 @@ from tests.gateway.raw_engine import (
 )
 from tests.gateway.test_connection import served, talking
 
-from inhouse.gateway.connection import Connection, Listening
+from inhouse.gateway.connection import Connection
 from inhouse.gateway.exchange import Exchange
+from inhouse.gateway.listening import Listening
 
 CHAT = "/v1/chat/completions"
 BIG = chat("y" * 6_000_000)
@@ -325,3 +327,56 @@ async def test_a_deadline_on_a_full_buffer_does_not_spoil_the_next_request() -> 
             return got
 
         assert b"end of 1" in await asyncio.to_thread(read)
+
+
+async def test_what_comes_while_a_client_does_not_read_is_read_in_order() -> None:
+    """The second half of a pipelined request arrives while the first answer is not taken yet."""
+    asked: list[bytes] = []
+
+    async def much(exchange: Exchange) -> None:
+        asked.append(exchange.head.path + await exchange.body(1_000_000))
+        exchange.respond(200, b"", b"z" * 3_000_000)
+
+    body = b"GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n" * 10
+    post = b"POST /second HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with served(much) as (listener, _):
+        host, _, port = listener.address.rpartition(":")
+        with socket.socket() as connected:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+            connected.connect((host, int(port)))
+            connected.settimeout(5)
+            connected.sendall(b"GET /first HTTP/1.1\r\nhost: a\r\n\r\n" + post + body[:100])
+            await asyncio.sleep(0.3)
+            connected.sendall(body[100:])
+            await asyncio.sleep(0.3)
+
+            def read() -> None:
+                size = 0
+                while size < 6_000_000:
+                    size += len(connected.recv(1 << 20))
+
+            await asyncio.to_thread(read)
+    assert asked == [b"/first", b"/second" + body]
+
+
+async def test_a_late_body_is_not_the_next_requests() -> None:
+    asked: list[bytes] = []
+
+    async def slowly(exchange: Exchange) -> None:
+        try:
+            asked.append(await exchange.body(1000))
+        except TimeoutError:
+            await asyncio.sleep(0.5)  # the rest arrives meanwhile
+            exchange.respond(408, b"", b"")
+            return
+        exchange.respond(200, b"", b"")
+
+    async with served(slowly, body_timeout_s=0.2) as (listener, _), talking(listener) as peer:
+        await peer.say(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nold")
+        await asyncio.sleep(0.6)
+        await peer.say(b"old")
+        await peer.until(b"\r\n\r\n")
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await peer.say(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nnew")
+            await peer.until(b"\r\n\r\n")
+    assert asked in ([], [b"new"])

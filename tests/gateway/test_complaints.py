@@ -98,3 +98,25 @@ async def test_a_client_that_set_no_bound_gets_the_room_that_there_is(tmp_path: 
         answer = await talk.post(path, max_tokens=3000)
         assert answer.json()["error"]["code"] == "context_length_exceeded"
         assert {row.outcome for row in talk.audited()[:2]} == {"answered"}
+
+
+class Fickle(Short):
+    """Says what room there is, and hangs up on who takes it."""
+
+    def answer(self, connection: _Connection, method: bytes, seen: Seen) -> None:
+        if method == b"POST" and json.loads(seen.body or b"{}").get("max_tokens") == 2000:
+            connection.transport.abort()
+            return
+        super().answer(connection, method, seen)
+
+
+async def test_an_engine_that_fails_on_the_room_it_named_is_followed_by_another(
+    tmp_path: Path,
+) -> None:
+    async with (
+        Fickle() as first,
+        FakeEngine(Faults(tokens=2)) as second,
+        gateway(tmp_path, first, second, kind="vllm") as talk,
+    ):
+        for _ in range(4):
+            assert (await talk.post("/v1/chat/completions")).status_code == 200

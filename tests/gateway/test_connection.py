@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from inhouse.gateway.connection import Connection, Listening
+from inhouse.gateway.connection import Connection
 from inhouse.gateway.exchange import BodyTooLarge, ClientGone, Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.listener import Listener, bind
+from inhouse.gateway.listening import Listening
 
 MOST_BYTES = 200_000
 

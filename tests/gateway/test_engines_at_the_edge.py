@@ -26,7 +26,8 @@ from tests.gateway.raw_engine import (
 )
 
 from inhouse.errors import EngineError
-from inhouse.upstream.client import EngineClient, EngineUnreachable
+from inhouse.upstream.client import EngineClient
+from inhouse.upstream.connection import EngineUnreachable
 from inhouse.upstream.fake_engine import FakeEngine, Faults
 
 CHAT = "/v1/chat/completions"

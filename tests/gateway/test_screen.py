@@ -218,7 +218,7 @@ END = stream(said({}, 0, "stop"), said({}, 1, "stop")) + b"data: [DONE]\n\n"
 async def test_nothing_gets_past_a_whole_gateway(name: str, tmp_path: Path) -> None:
     async with scripted(tmp_path, STREAMS[name] + END) as talk:
         answer = await talk.post("/v1/chat/completions", stream=True, n=2)
-        assert b"111" not in answer.content
+        assert b"111" not in answer.content.replace(answer.headers["x-request-id"].encode(), b"")
         assert b"AKIA" not in answer.content
         assert b"[DONE]" not in answer.content
         assert b"content_blocked" in answer.content

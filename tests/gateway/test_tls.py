@@ -1,7 +1,9 @@
 """TLS at the listener, and the local authority that comes with it."""
 
 import asyncio
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,9 +17,9 @@ from tests.gateway.test_connection import refuse
 
 from inhouse.errors import UsageError
 from inhouse.gateway import local_ca
-from inhouse.gateway.connection import Listening
 from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.listener import Listener, bind
+from inhouse.gateway.listening import Listening
 from inhouse.gateway.tls import Certificates
 from inhouse.upstream.fake_engine import FakeEngine, Faults
 
@@ -125,18 +127,84 @@ def test_the_local_certificate_is_made_anew_before_its_end_and_for_new_names(
         return x509.load_pem_x509_certificate((tmp_path / "server.pem").read_bytes()).serial_number
 
     now = datetime.now(UTC)
-    local_ca.ensure(tmp_path, "127.0.0.1", now)
+    local_ca.ensure(tmp_path, "127.0.0.1", now=now)
     first, ca = serial(), local_ca.authority(tmp_path).read_bytes()
-    local_ca.ensure(tmp_path, "127.0.0.1", now + timedelta(days=30))
+    local_ca.ensure(tmp_path, "127.0.0.1", now=now + timedelta(days=30))
     assert serial() == first
-    local_ca.ensure(tmp_path, "127.0.0.1", now + timedelta(days=70))
+    local_ca.ensure(tmp_path, "127.0.0.1", now=now + timedelta(days=70))
     second = serial()
     assert second != first
-    local_ca.ensure(tmp_path, "192.168.7.8", now + timedelta(days=70))
+    local_ca.ensure(tmp_path, "192.168.7.8", now=now + timedelta(days=70))
     assert serial() != second
     assert local_ca.authority(tmp_path).read_bytes() == ca
     modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {0o600}
+
+
+async def test_a_certificate_is_renewed_while_it_serves(tmp_path: Path) -> None:
+    renewed = 0
+
+    def renew() -> None:
+        nonlocal renewed
+        renewed += 1
+        if renewed == 1:
+            (tmp_path / "server.pem").unlink()
+        local_ca.ensure(tmp_path, "127.0.0.1")
+
+    certificates = Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"), renew)
+    context = trusting(local_ca.authority(tmp_path))
+    async with listening(certificates) as port:
+        before = await served_serial(port, context)
+        certificates.watch(0.02, renew_every_s=0.02)
+        async with asyncio.timeout(5):
+            while await served_serial(port, context) == before:
+                await asyncio.sleep(0.02)
+
+
+def test_half_a_pair_is_made_whole_and_half_an_authority_is_told(tmp_path: Path) -> None:
+    certificate, key = local_ca.ensure(tmp_path, "127.0.0.1")
+    for harm in (certificate.unlink, key.unlink, lambda: key.write_bytes(b"x")):
+        harm()
+        Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"))
+    local_ca.authority(tmp_path).unlink()
+    with pytest.raises(UsageError, match=r"ca\.pem is missing; restore it from backup"):
+        local_ca.ensure(tmp_path, "127.0.0.1")
+
+
+def test_names_are_plain() -> None:
+    names = local_ca.server_names("[::1]".strip("[]"), ["SRV.Corp.Local.", "Łódź", "FE80::1%eth0"])
+    assert {"srv.corp.local", "fe80::1", "::1", "localhost", "127.0.0.1"} <= set(names)
+    assert "Łódź" not in names
+    assert "10.0.0.5" in local_ca.server_names("::", ["10.0.0.5"])
+
+
+async def test_a_large_answer_over_tls_reaches_a_slow_reader(tmp_path: Path) -> None:
+    async def much(exchange: Exchange) -> None:
+        exchange.respond(200, b"", b"y" * 6_000_000)
+
+    certificates = Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"))
+    shared = Listening(much, refuse)
+    listener = Listener(bind("127.0.0.1:0", "test"), shared, certificates)
+    await listener.start()
+    port = int(listener.address.rpartition(":")[2])
+    context = trusting(local_ca.authority(tmp_path))
+
+    def read() -> int:
+        with (
+            socket.create_connection(("127.0.0.1", port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            client.sendall(REQUEST.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+            time.sleep(3)
+            size = 0
+            while data := client.recv(65_536):
+                size += len(data)
+            return size
+
+    try:
+        assert await asyncio.to_thread(read) > 6_000_000
+    finally:
+        await listener.stop(5)
 
 
 async def test_a_whole_gateway_over_tls(tmp_path: Path) -> None:

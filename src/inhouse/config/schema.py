@@ -81,6 +81,9 @@ class TlsSection:
     self_signed: bool = key(
         False, "make a local authority and a certificate in DATA/tls, where there is none"
     )
+    names: list[str] = key(
+        [], "further names and addresses that the self-signed certificate is for"
+    )
     certificate: str = key("", "PEM file of the certificate, with those between it and the root")
     key: str = key("", "PEM file of its private key")
 

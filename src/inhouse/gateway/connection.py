@@ -13,10 +13,10 @@ A client that closes, or says that it will send no more, is gone: its request's 
 
 import asyncio
 import enum
-from collections.abc import Awaitable, Callable
 
 from inhouse.gateway.exchange import ClientGone, Exchange
 from inhouse.gateway.http1 import ChunkedBody, Head, HeadReader, Malformed
+from inhouse.gateway.listening import Listening
 
 HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and of a next request
 LINGER_S = 2.0  # for a client to read our last words before the connection goes
@@ -30,37 +30,6 @@ class State(enum.Enum):
     BODY = "body"
     ANSWER = "answer"
     LINGER = "linger"
-
-
-class Listening:
-    """What all connections of one listener share: its limits, its clock, who answers."""
-
-    def __init__(
-        self,
-        answer: Callable[[Exchange], Awaitable[None]],
-        malformed: Callable[["Connection", Malformed], bytes],
-        *,
-        head_timeout_s: float = 10.0,
-        body_timeout_s: float = 60.0,
-        body_bytes_per_s: int = 1024,
-        idle_timeout_s: float = 75.0,
-        request_timeout_s: float = 600.0,
-        write_timeout_s: float = 60.0,
-        max_connections: int = 4096,
-    ) -> None:
-        self.answer = answer
-        self.malformed = malformed
-        self.head_timeout_s = head_timeout_s
-        self.body_timeout_s = body_timeout_s
-        self.body_bytes_per_s = body_bytes_per_s
-        self.idle_timeout_s = idle_timeout_s
-        self.request_timeout_s = request_timeout_s
-        self.write_timeout_s = write_timeout_s
-        self.max_connections = max_connections
-        self.fields = b""  # header lines of every answer here
-        self.connections: set[Connection] = set()
-        self.stopping = False
-        self.loop = asyncio.get_running_loop()
 
 
 class Connection(asyncio.Protocol):
@@ -125,7 +94,10 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             if self.state is State.HEAD:
-                self._take_head(data)
+                if self._ahead:
+                    self._wait_its_turn(data)
+                else:
+                    self._take_head(data)
             elif self.state is State.BODY:
                 self._take_body(data)
             elif self.state is State.ANSWER:
@@ -172,6 +144,7 @@ class Connection(asyncio.Protocol):
         now = self._since = shared.loop.time()
         self._wanted = -1
         self._kept = 0
+        self._body = []
         self._left = head.length
         self._chunked = ChunkedBody() if head.length < 0 else None
         if head.length:
@@ -292,6 +265,15 @@ class Connection(asyncio.Protocol):
         return self._writable is not None
 
     @property
+    def seen_through(self) -> bool:
+        """Whether the transport says what the client has not taken yet: over TLS it does not."""
+        return self.transport.can_write_eof()
+
+    @property
+    def write_timeout_s(self) -> float:
+        return self._shared.write_timeout_s
+
+    @property
     def busy(self) -> bool:
         """A request is answered, or its answer is not all out."""
         return self.exchange is not None or self.transport.get_write_buffer_size() > 0
@@ -318,10 +300,17 @@ class Connection(asyncio.Protocol):
         if self._ahead:
             self._shared.loop.call_soon(self._go_on)
 
+    def _wait_its_turn(self, data: bytes) -> None:
+        """What comes behind bytes that are not read yet waits behind them."""
+        self._ahead += data
+        if len(self._ahead) > HELD_BYTES:
+            self.transport.pause_reading()  # for as long as the client may take to read
+
     def _go_on(self) -> None:
         """Read on with what came ahead; not before the client took most of the last answer."""
         if self.state is State.HEAD and not self.paused and not self.transport.is_closing():
             data, self._ahead = self._ahead, b""
+            self.transport.resume_reading()
             self.data_received(data)
 
     def _refuse(self, malformed: Malformed) -> None:
@@ -358,7 +347,7 @@ class Connection(asyncio.Protocol):
         self._unsent = unsent
         if self.state is State.LINGER and self.exchange is None and not self.deadline:
             if not unsent:
-                self.deadline = now + LINGER_S
+                self.deadline = now + (LINGER_S if self.seen_through else self.write_timeout_s)
         elif now > self.deadline or self._body_crawls(now):
             self._expire()
 

@@ -54,7 +54,7 @@ class Exchange:
         self.started = False  # the status line went out
         self.ended = False
         self.gone = False  # the client closed
-        self.late = False  # a deadline passed; the task was cancelled for it
+        self.late = False  # a deadline passed; the task was woken or cancelled for it
         self.malformed: Malformed | None = None
         self.bytes_out = 0
 
@@ -117,6 +117,8 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Send a piece of a streamed answer. Await `drained()` after it where `paused`."""
+        if self.gone:
+            return  # its task ends in a moment
         size = len(data)
         self.bytes_out += size
         self._connection.transport.write(

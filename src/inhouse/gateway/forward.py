@@ -15,7 +15,7 @@ from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.relay import Relay
 from inhouse.gateway.screen import AnswerGate
 from inhouse.telemetry import Clock
-from inhouse.upstream.client import EngineBroke, EngineConnection, EngineUnreachable
+from inhouse.upstream.connection import EngineBroke, EngineConnection, EngineUnreachable
 from inhouse.upstream.dialects.complaint import TooLong, refusal_of
 from inhouse.upstream.dialects.shapes import Ask, Reader
 from inhouse.upstream.dialects.table import render
@@ -67,6 +67,7 @@ class Answer:
     async def _read_whole(self, most_bytes: int) -> None:
         reader, size = self.reader, 0
         while data := await self._connection.read():
+            self.target.pieces += 1
             size += len(data)
             if size > most_bytes:
                 raise EngineBroke(f"{self.target.name} answered with more than {most_bytes} bytes")
@@ -117,18 +118,14 @@ async def forward(
         try:
             target = choose(targets, tried, model.name)
         except Refusal as refusal:
-            raise not_spoken or (_refusal(model, last) if last else refusal) from last
+            raise (_refusal(model, last) if last else not_spoken or refusal) from last
         tried.append(target)
         if last is not None:
             failed_over(target)
         try:
-            return await _attempt(
+            return await _fitting(
                 ask, target, _bound(ask, model), request_id, max_answer_bytes, clock
             )
-        except TooLong as refusal:
-            if ask.max_tokens is not None or refusal.room < 1:
-                raise
-            return await _attempt(ask, target, refusal.room, request_id, max_answer_bytes, clock)
         except Refusal as refusal:
             if refusal.code is not Code.NOT_SPOKEN:
                 raise
@@ -138,6 +135,18 @@ async def forward(
             log.warning("%s: %s", request_id, error)
             if isinstance(error, EngineUnreachable):
                 target.failed(str(error))
+
+
+async def _fitting(
+    ask: Ask, target: Target, bound: int, request_id: str, max_answer_bytes: int, clock: Clock
+) -> Answer:
+    try:
+        return await _attempt(ask, target, bound, request_id, max_answer_bytes, clock)
+    except TooLong as refusal:
+        if ask.max_tokens is not None or refusal.room < 1:
+            raise
+        room = min(bound, refusal.room)
+    return await _attempt(ask, target, room, request_id, max_answer_bytes, clock)
 
 
 async def _attempt(

@@ -170,11 +170,11 @@ def _fields(block: bytes) -> dict[bytes, bytes]:
     fields: dict[bytes, bytes] = {}
     for line in lines:
         name, colon, value = line.partition(b":")
+        if not colon:
+            raise _not_a_field()
         folded = _FOLDED.get(name)
         if folded is None:
             folded = _folded(name)
-        if not colon:
-            raise _not_a_field()
         value = value.strip(b" \t")
         if folded not in fields:
             fields[folded] = value

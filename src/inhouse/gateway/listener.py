@@ -5,7 +5,8 @@ import socket
 from email.utils import formatdate
 
 from inhouse.errors import UsageError
-from inhouse.gateway.connection import Connection, Listening, State
+from inhouse.gateway.connection import Connection, State
+from inhouse.gateway.listening import Listening
 from inhouse.gateway.tls import HANDSHAKE_S, HSTS, Certificates
 
 SWEEP_S = 0.25
@@ -60,6 +61,7 @@ class Listener:
             backlog=BACKLOG,
             ssl=certificates.context if certificates else None,
             ssl_handshake_timeout=HANDSHAKE_S if certificates else None,
+            ssl_shutdown_timeout=self._shared.write_timeout_s if certificates else None,
         )
         if certificates is not None:
             certificates.watch()
@@ -78,6 +80,8 @@ class Listener:
         while self._busy() and loop.time() < end:  # noqa: ASYNC110 - once a life, bounded
             await asyncio.sleep(0.02)
         cut = self._busy()
+        if self._certificates is not None:
+            await self._goodbyes(end)
         for connection in list(self._shared.connections):
             connection.transport.abort()
         if self._certificates is not None:
@@ -87,6 +91,14 @@ class Listener:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         return cut
+
+    async def _goodbyes(self, end: float) -> None:
+        """TLS does not say what is still on its way; a connection that closed has sent it all."""
+        for connection in list(self._shared.connections):
+            connection.transport.close()
+        loop = asyncio.get_running_loop()
+        while self._shared.connections and loop.time() < end:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
 
     def _busy(self) -> int:
         return sum(connection.busy for connection in self._shared.connections)

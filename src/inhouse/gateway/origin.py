@@ -18,6 +18,7 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 def origin(peer: str, forwarded: bytes | None, trusted: tuple[Network, ...]) -> str:
     """The client's address; the nearest one that is believed where the field is not sound."""
+    peer = _address(peer) or peer
     if not trusted or forwarded is None or not _among(peer, trusted):
         return peer
     nearest = peer
@@ -32,7 +33,10 @@ def origin(peer: str, forwarded: bytes | None, trusted: tuple[Network, ...]) -> 
 
 
 def _among(address: str, trusted: tuple[Network, ...]) -> bool:
-    parsed = ipaddress.ip_address(address)
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
     return any(parsed in network for network in trusted)
 
 
@@ -41,5 +45,7 @@ def _address(text: str) -> str | None:
         parsed = ipaddress.ip_address(text)
     except ValueError:
         return None
+    if getattr(parsed, "scope_id", None) is not None:
+        return None  # a zone means something on one machine only, and may be any text
     mapped = getattr(parsed, "ipv4_mapped", None)
     return str(mapped or parsed)

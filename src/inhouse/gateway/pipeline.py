@@ -187,8 +187,9 @@ async def _interrupted(exchange: Exchange, gateway: Gateway, entry: Entry) -> No
             Refusal(Code.DEADLINE_EXCEEDED, 504, f"the request took longer than {limit_s:g} s"),
         )
         return
+    if not entry.closed:
+        gateway.meter.abandoned(entry, gateway.config.models)
     entry.close_soon(OutcomeKind.CANCELLED, exchange.bytes_out)
-    gateway.meter.abandoned(entry, gateway.config.models)
     gateway.meter.count(entry, _dialect(exchange), OutcomeKind.CANCELLED, 0)
     exchange.abort()
 

@@ -19,11 +19,15 @@ from inhouse.upstream.dialects.shapes import Ask, Reader
 from inhouse.upstream.pool import Target
 
 _CHANCE = random.SystemRandom()
+_ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS = range(120, -1, -10)
 
 
 def new_request_id(now: float) -> RequestId:
-    """48 bits of milliseconds and 80 of chance, so that ids sort by time."""
-    return RequestId(f"req_{int(now * 1000):012x}{_CHANCE.getrandbits(80):020x}")
+    """48 bits of milliseconds and 80 of chance in base 32, so that ids sort by time."""
+    number = (int(now * 1000) << 80 | _CHANCE.getrandbits(80)) << 2
+    return RequestId("req_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS]))
 
 
 class Entry:

@@ -13,7 +13,7 @@ import asyncio
 from inhouse.errors import EngineError
 from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.screen import AnswerGate
-from inhouse.upstream.client import EngineBroke, EngineConnection
+from inhouse.upstream.connection import EngineBroke, EngineConnection
 from inhouse.upstream.dialects.shapes import Reader
 from inhouse.upstream.pool import Target
 
@@ -98,7 +98,11 @@ class Relay:
 
     def ended(self) -> None:
         reader = self._reader
-        self._pass_on(reader.finish())
+        try:
+            self._pass_on(reader.finish())
+        except Exception as error:  # noqa: BLE001 - lost in a callback: the task raises it
+            self._end(error)
+            return
         if reader.fault is not None:
             self._end(EngineBroke(f"{self._target.name} {reader.fault}"))
         elif reader.complete:

@@ -68,8 +68,7 @@ class ScreenedAnswer(AnswerGate):
         return out
 
     def rest(self, ending: bytes) -> bytes:
-        self._look(ending, goes_out=b"")
-        left = self._stream.close()
+        left = self._look(ending, goes_out=b"") + self._stream.close()
         self._judge(self._stream.verdicts)
         return left
 
@@ -84,7 +83,7 @@ class ScreenedAnswer(AnswerGate):
             self._stream.unreadable("an event")
             texts = []
         if texts is None:
-            return b"" if self._block else event
+            return b"" if self._block or goes_out is not None else event
         return self._stream.feed(event if goes_out is None else goes_out, texts)
 
     def _judge(self, verdicts: list[Verdict]) -> None:

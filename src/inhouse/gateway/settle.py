@@ -23,6 +23,8 @@ class Meter:
         """One request ended."""
         model = self._model(entry)
         self._traffic.requests[dialect.value, model, outcome.value, status] += 1
+        if entry.tokens_made and model != UNKNOWN:
+            self._traffic.models[model].completion_tokens += entry.tokens_made
 
     def abandoned(self, entry: Entry, models: Mapping[str, Model]) -> None:
         """A client left. What its answer could still have taken, the engine did not make."""
@@ -34,7 +36,6 @@ class Meter:
         most = models[name].max_output_tokens
         bound = most if entry.ask.max_tokens is None else min(entry.ask.max_tokens, most)
         self._metrics.spared.labels(name).inc(max(0, bound - made))
-        self._traffic.models[name].completion_tokens += made
 
     def answered(self, entry: Entry, usage: Usage) -> None:
         """One whole answer was given."""

@@ -8,7 +8,8 @@ from inhouse.config.schema import Config, Engine, Model, UpstreamSection
 from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind
 from inhouse.errors import EngineError
-from inhouse.upstream.client import EngineClient, EngineConnection
+from inhouse.upstream.client import EngineClient
+from inhouse.upstream.connection import EngineConnection
 from inhouse.upstream.dialects.shapes import Rendered
 from inhouse.upstream.health import Health
 

@@ -10,7 +10,7 @@ import msgspec
 from inhouse.config.schema import UpstreamSection
 from inhouse.domain import EngineKind, Task
 from inhouse.errors import EngineError
-from inhouse.upstream.client import EngineBroke, EngineConnection
+from inhouse.upstream.connection import EngineBroke, EngineConnection
 from inhouse.upstream.dialects.shapes import Reader, Rendered
 from inhouse.upstream.pool import Pool, Target
 
