@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.gateway.harness import Talk, gateway
+from tests.gateway.raw_engine import RawEngine, says, whole
 
 from inhouse.audit.record import VerdictNote
 from inhouse.dlp.screen import Screener
@@ -245,3 +246,31 @@ async def test_a_prompt_full_of_finds_holds_nobody_up(tmp_path: Path) -> None:
         assert turns > 100
         row = await talk.audited_last()
         assert 1 < len(row.verdicts) < 30
+
+
+async def test_what_an_ending_completes_is_not_lost(tmp_path: Path) -> None:
+    """A held line waits for what follows it, and what follows is the ending: both arrive."""
+    lines = [
+        {
+            "model": "m",
+            "message": {"role": "assistant", "content": "my number is 4"},
+            "done": False,
+        },
+        {
+            "model": "m",
+            "message": {"role": "assistant", "content": " apples."},
+            "done": True,
+            "done_reason": "stop",
+        },
+    ]
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    toml = '[dlp]\nanswer = "block"\n'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ncontent-length: %d\r\n\r\n"
+    probe = b'{"model":"m","done":true,"done_reason":"stop","message":{"content":"ok"}}'
+    async with (
+        RawEngine(says(head % len(body) + body), says(whole(probe))) as engine,
+        gateway(tmp_path, engine, kind="ollama", toml=toml) as talk,
+    ):
+        answer = await talk.post("/api/chat", stream=True)
+        said = [json.loads(line)["message"]["content"] for line in answer.text.splitlines()]
+        assert said == ["my number is 4", " apples."]
