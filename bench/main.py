@@ -61,11 +61,11 @@ def load(*arguments: object) -> dict[str, float]:
     return result
 
 
-def set_engine(port: int, **faults: float) -> None:
+def set_engine(port: int, **faults: float | str) -> None:
     """Tell the fake engine what to do."""
     from http.client import HTTPConnection
 
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("PUT", "/fake/faults", json.dumps(faults))
     assert connection.getresponse().status == 200
     connection.close()
