@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 ARGS ?=
-HERE := $(shell cd "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd)
+HERE := $(shell unset CDPATH; cd -P "$$(dirname "$(strip $(MAKEFILE_LIST))")" && pwd -P)
 PYTHON := "$(HERE)/.venv/bin/python" -P
 IN := cd "$(HERE)" &&
 

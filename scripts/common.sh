@@ -22,6 +22,15 @@ done_with() { # a stamp, written whole
     identity >"$1.new" && mv "$1.new" "$1"
 }
 
+must_write() { # who asks; where something has to be made, and nothing can be written, it ends
+    for directory in "$PWD" "$PWD/$venv"; do
+        if [ -e "$directory" ] && [ ! -w "$directory" ]; then
+            printf '%s: %s cannot be written\n' "$1" "$directory" >&2
+            exit 2
+        fi
+    done
+}
+
 pip() {
     mkdir -p "${pip_log%/*}"
     "$venv/bin/python" -m pip --disable-pip-version-check --no-input install --no-user --quiet \
@@ -43,8 +52,12 @@ pip_failed() {
     exit 2
 }
 
-tenths() {
-    echo $(($(date +%s%N) / 100000000))
+tenths() { # of seconds; busybox's date knows whole ones only
+    now=$(date +%s%N)
+    case $now in
+    *[!0-9]* | ??????????) echo $(($(date +%s) * 10)) ;;
+    *) echo $((now / 100000000)) ;;
+    esac
 }
 
 clock() { # a title: shows it with the seconds that have passed, as long as the script lives

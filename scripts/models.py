@@ -107,16 +107,35 @@ MODELS = (
 
 
 def install(directory: Path) -> None:
-    """Install every model that is missing or harmed, and write the manifest."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
-        for remains in directory.glob(".incoming-*"):  # of an installation that was killed
-            shutil.rmtree(remains)
-        entries = _read_manifest(directory)
-        for model in MODELS:
-            if not _unharmed(directory, model, entries.get(model.name)):
-                entries[model.name] = _install(directory, model)
-                _write_manifest(directory, entries)
+    """Install every model that is missing or harmed, and write the manifest.
+
+    Where all are there nothing is written: the directory may be another user's, or read-only.
+    """
+    complete = False
+    try:
+        complete = not _missing(directory)
+        if not complete or list(directory.glob(".incoming-*")):
+            directory.mkdir(parents=True, exist_ok=True)
+            with _alone(directory):
+                _install_missing(directory)
+    except OSError as error:
+        if not complete:
+            what = error.filename or directory
+            raise InstallationError(f"{what} cannot be used: {error.strerror}") from error
+
+
+def _missing(directory: Path) -> list[Model]:
+    entries = _read_manifest(directory)
+    return [model for model in MODELS if not _unharmed(directory, model, entries.get(model.name))]
+
+
+def _install_missing(directory: Path) -> None:
+    for remains in directory.glob(".incoming-*"):  # of an installation that was killed
+        shutil.rmtree(remains)
+    entries = _read_manifest(directory)
+    for model in _missing(directory):
+        entries[model.name] = _install(directory, model)
+        _write_manifest(directory, entries)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ What is imported here at the top the interpreter has already; the rest comes onc
 """
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ def run(arguments: list[str]) -> int:
     from inhouse.cli import app
     from inhouse.errors import ConfigurationError, InhouseError, NegativeAnswer
 
+    status = 0
     try:
         with contextlib.suppress(ValueError):  # not the main thread: whoever runs us sees to it
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,8 +42,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _to_nowhere()
-        return 0
+        _to_nowhere()  # whoever read it has read enough; what the command came to stays
     except OSError as error:
         what = error.filename or "standard output"  # what we open ourselves has a name
         _to_nowhere()
@@ -50,14 +51,24 @@ def run(arguments: list[str]) -> int:
 
 
 def _status(command: Callable[[], object]) -> int:
+    """Of a command, as Typer ends it. Where nobody reads any more it ends with 1, behind wrappers
+    around the outputs; that is no negative answer."""
+    outputs = sys.stdout, sys.stderr
     try:
         command()
     except SystemExit as end:
+        if sys.stdout is not outputs[0]:
+            sys.stdout, sys.stderr = outputs
+            raise BrokenPipeError from None
         return end.code if isinstance(end.code, int) else 2
     return 0
 
 
 def _say(sentence: str, status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _to_nowhere()
     if sentence:
         print(f"inhouse: {sentence}", file=sys.stderr)
     return status
@@ -74,6 +85,8 @@ def _open_the_first_three() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold any bytes
 
 
 def _to_nowhere() -> None:

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import NewType
 
 RequestId = NewType("RequestId", str)
-"""`req_` and 26 characters; sent to the client as `x-request-id`, first field of both records."""
+"""`req_` and 26 digits of base 32, the time first; sent to the client as `x-request-id`, and the
+first field of both records."""
 
 
 class Dialect(StrEnum):

@@ -91,6 +91,7 @@ class Code(StrEnum):
     ENGINE_REFUSED = "engine_refused"
     ANSWER_TRUNCATED = "answer_truncated"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    STOPPING = "stopping"
     AUDIT_UNAVAILABLE = "audit_unavailable"
     INTERNAL = "internal"
 

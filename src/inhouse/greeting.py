@@ -11,6 +11,7 @@ import shlex
 import socket
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from inhouse import __version__
@@ -52,9 +53,10 @@ class Greeting:
     def loaded(self, name: str, took_s: float) -> None:
         self._say(f"  {name} loaded in {took_s:.1f} s")
 
-    def ready(self, key: str | None, missing: dict[str, str]) -> None:
+    def ready(self, key: str | None, missing: dict[str, str], *, any_key: bool = True) -> None:
         """Everything that can answer does. `key` is the first key, for the one moment in which
-        it is shown; `missing` are the models that do not answer, and why."""
+        it is shown; `missing` are the models that do not answer, and why; `any_key` says whether
+        there is a key at all."""
         if self._json:
             document = {
                 "url": self._url,
@@ -78,19 +80,24 @@ class Greeting:
         self._say(f"  Base URL   {self._url}/v1")
         self._say(f"  Models     {', '.join(self._config.models)}")
         self._say(f"  Operators  {self._admin_url}/readyz, {self._admin_url}/metrics")
-        self._say(_with_key(key) if key else _without_key())
+        self._say(_with_key(key) if key else _without_key(any_key=any_key))
         if self._config.settings.tls.self_signed:
             self._say(_trust(self._config.data / "tls"))
-        self._say(self._examples(key or "YOUR-KEY"))
+        self._say(self._examples(key or "YOUR-KEY", missing))
         self._say("Ctrl-C stops everything.")
         self._told(key)
 
     def stopping(self) -> None:
-        self._say("Stopping ...")
+        limit_s = self._config.settings.gateway.shutdown_timeout_s
+        self._say(
+            f"Stopping; what runs may end, for {limit_s:g} s at most. Ctrl-C again ends it at once."
+        )
 
-    def _examples(self, key: str) -> str:
-        chats = [model.name for model in self._config.models.values() if model.task is Task.CHAT]
-        model = chats[0] if chats else next(iter(self._config.models), "MODEL")
+    def _examples(self, key: str, missing: Collection[str]) -> str:
+        models = self._config.models.values()
+        chats = [model.name for model in models if model.task is Task.CHAT]
+        answering = [name for name in chats if name not in missing]
+        model = next(iter([*answering, *chats, *self._config.models]), "MODEL")
         question = json.dumps({"model": model, "messages": [{"role": "user", "content": QUESTION}]})
         return f"""
 Try it:
@@ -99,7 +106,7 @@ Try it:
     -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\
     -d '{question}'
 
-  from openai import OpenAI{self._ca_note()}
+  from openai import OpenAI    # pip install openai{self._ca_note()}
   client = OpenAI(base_url="{self._url}/v1", api_key="{key}")
   question = [{{"role": "user", "content": "{QUESTION}"}}]
   for chunk in client.chat.completions.create(model="{model}", messages=question, stream=True):
@@ -114,9 +121,7 @@ Try it:
     def _ca_note(self) -> str:
         if not self._config.settings.tls.self_signed:
             return ""
-        return (
-            f"    # run with SSL_CERT_FILE={shlex.quote(str(self._config.data / 'tls' / 'ca.pem'))}"
-        )
+        return f"; run with SSL_CERT_FILE={shlex.quote(str(self._config.data / 'tls' / 'ca.pem'))}"
 
     def _say(self, sentence: str) -> None:
         if not self._json:
@@ -157,5 +162,7 @@ def _with_key(key: str) -> str:
     return f"  API key    {key}\n             {shown}"
 
 
-def _without_key() -> str:
+def _without_key(*, any_key: bool) -> str:
+    if not any_key:
+        return "  API key    none yet; make one: inhouse keys create NAME"
     return "  API key    the one you have; 'inhouse keys create NAME' makes another"

@@ -27,29 +27,55 @@ def locked(data: Path) -> Iterator[None]:
     which says who it is, for file systems that lock no directory.
     """
     require_owner(data)
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        file = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UsageError(
-            f"{data} cannot be the data directory: {error.strerror}; choose another with --data"
-        ) from error
-    try:
-        _lock_directory(directory)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
+    with contextlib.ExitStack() as files:
+        try:
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory = _opened(data, os.O_RDONLY | os.O_DIRECTORY, files)
+            file = _opened(data / "lock", os.O_RDWR | os.O_CREAT, files)
+            _lock_directory(directory)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
+        except BlockingIOError as error:
+            holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise UsageError(
+                f"{data} is in use by another 'inhouse up' (process {holder}); "
+                "stop it, or choose another directory with --data"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"{data} cannot be the data directory: {error.strerror}; choose another with --data"
+            ) from error
         yield
-    except BlockingIOError as error:
-        holder = os.pread(file, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise UsageError(
-            f"{data} is in use by another 'inhouse up' (process {holder}); "
-            "stop it, or choose another directory with --data"
-        ) from error
-    finally:
-        os.close(file)
-        os.close(directory)
+
+
+@contextlib.contextmanager
+def locked_log(directory: Path, data: Path) -> Iterator[None]:
+    """One gateway per log, too, where that stands outside of the data directory: a second one
+    would close the requests of the first."""
+    if directory.is_relative_to(data):
+        yield
+        return
+    with contextlib.ExitStack() as files:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _lock_directory(_opened(directory, os.O_RDONLY | os.O_DIRECTORY, files))
+        except BlockingIOError as error:
+            raise UsageError(
+                f"the audit log in {directory} is in use by another 'inhouse up'; stop it, or "
+                "choose another audit.directory"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"the audit log's directory {directory} cannot be used: {error.strerror}"
+            ) from error
+        yield
+
+
+def _opened(path: Path, flags: int, files: contextlib.ExitStack) -> int:
+    file = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    files.callback(os.close, file)
+    return file
 
 
 def _lock_directory(directory: int) -> None:

@@ -157,7 +157,9 @@ class Metrics:
             "inhouse_dlp_verdicts", "Sensitive data found.", ("rule", "place"), registry=registry
         )
         self.audit_failures = Counter(
-            "inhouse_audit_failures", "Records that could not be written.", registry=registry
+            "inhouse_audit_failures",
+            "Requests refused because the log could not be written.",
+            registry=registry,
         )
         self.build = Gauge("inhouse_build_info", "The version.", ("version",), registry=registry)
 

@@ -17,7 +17,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import uvloop
 
@@ -29,7 +28,7 @@ from inhouse.audit.secrets import chain_key, fingerprint_key, mark_path
 from inhouse.config.schema import Config
 from inhouse.dlp.screen import Screener
 from inhouse.domain import EngineKind
-from inhouse.errors import EngineError, UsageError
+from inhouse.errors import AuditUnavailable, EngineError, UsageError
 from inhouse.fleet.engine import EngineProcess
 from inhouse.gateway.admit import Queue
 from inhouse.gateway.connection import Connection
@@ -49,7 +48,7 @@ from inhouse.greeting import Greeting
 from inhouse.identity.keyring import KeyRing
 from inhouse.identity.keys import Keys
 from inhouse.identity.watch import KeyWatcher
-from inhouse.process import Signals, locked, raise_open_files
+from inhouse.process import Signals, locked, locked_log, raise_open_files
 from inhouse.telemetry import Metrics, configure_logging
 from inhouse.upstream.pool import Pool, Target
 from inhouse.upstream.probe import Prober
@@ -63,10 +62,17 @@ SETTLE_POLL_S = 0.02
 
 
 def up(config: Config, *, json_line: bool, first_key: bool = True) -> None:
-    """Serve until SIGINT or SIGTERM. Raises UsageError where it cannot start."""
+    """Serve until SIGINT or SIGTERM. Raises UsageError where it cannot start.
+
+    With `first_key`, the very first start makes a key and shows it.
+    """
     configure_logging(config.settings.log.level, config.settings.log.format)
     raise_open_files()
-    with locked(config.data), contextlib.ExitStack() as sockets:
+    with (
+        locked(config.data),
+        locked_log(config.audit_directory, config.data),
+        contextlib.ExitStack() as sockets,
+    ):
         clients, admin = _bind_both(config, sockets)
         greeting = Greeting(config, json_line=json_line)
         uvloop.run(_serve(config, clients, admin, greeting, first_key=first_key))
@@ -122,6 +128,10 @@ class Platform:
 
         return await asyncio.to_thread(made)
 
+    async def any_key(self) -> bool:
+        """Whether there was a key ever."""
+        return bool(await asyncio.to_thread(lambda: Keys(self.config).list()))
+
 
 async def _serve(
     config: Config,
@@ -138,7 +148,8 @@ async def _serve(
             gc.freeze()  # what lives as long as the process is not looked at again
             missing = await platform.settled()
             signals.started()
-            greeting.ready(await platform.first_key() if first_key else None, missing)
+            key = await platform.first_key() if first_key else None
+            greeting.ready(key, missing, any_key=await platform.any_key())
             await signals.stop.wait()
     except asyncio.CancelledError:
         if not signals.stop.is_set():
@@ -189,7 +200,12 @@ async def _audit(config: Config) -> AsyncIterator[AuditLog]:
     )
     try:
         await audit.write(Started(time.time(), "gateway", __version__, os.getpid()))
-        yield audit
+        try:
+            yield audit
+        except BaseException:  # a start that was refused ended as it should, too
+            with contextlib.suppress(AuditUnavailable):
+                await audit.write(Stopped(time.time(), "gateway", os.getpid()))
+            raise
         await audit.write(Stopped(time.time(), "gateway", os.getpid()))
     finally:
         audit.close()
@@ -278,11 +294,7 @@ def _certificates(config: Config) -> Certificates | None:
         host = config.settings.gateway.listen.rpartition(":")[0].strip("[]")
         renew = partial(local_ca.ensure, config.data / "tls", host, tls.names)
         return Certificates(*renew(), renew)
-    if tls.certificate:
-        base = config.file.parent if config.file is not None else Path()
-        certificate, key = (base / Path(text).expanduser() for text in (tls.certificate, tls.key))
-        return Certificates(certificate, key)
-    return None
+    return Certificates(*config.tls_files) if config.tls_files else None
 
 
 @contextlib.asynccontextmanager

@@ -3,8 +3,11 @@
 import json
 import os
 import pwd
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +141,16 @@ def test_outcomes_are_a_closed_choice(capsys: pytest.CaptureFixture[str], config
     assert said(capsys, config, "search", "--outcome", "running")[0] == 1
 
 
+@pytest.mark.parametrize("since", ["99999999999999999999d", "1000000d", "2h ago", "2026-13-01"])
+def test_a_time_that_is_none_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], config: Config, since: str
+) -> None:
+    status, _, err = said(capsys, config, "search", "--since", since)
+    assert status == 2
+    assert err == f"inhouse: '{since}' is no time; write 2026-01-31, 2026-01-31T08:00 or 2h\n"
+    assert said(capsys, config, "search", "--since", "999999d")[0] == 0
+
+
 def test_one_text_is_looked_for(
     capsys: pytest.CaptureFixture[str], config: Config, tmp_path: Path
 ) -> None:
@@ -147,6 +160,17 @@ def test_one_text_is_looked_for(
     assert (status, err) == (2, "inhouse: --text and --text-file are two texts; give one\n")
     status, _, err = said(capsys, config, "search", "--text-file", str(file))
     assert (status, err) == (2, f"inhouse: {file} is empty\n")
+
+
+def test_what_a_client_wrote_is_shown_on_one_line_and_moves_no_cursor(
+    capsys: pytest.CaptureFixture[str], config: Config
+) -> None:
+    model = "m\n2026-11-24 11:57:45Z req_9 forged\x1b[2J\u202e"
+    append_once(config, Denial("req_3", 4.0, "1.1.1.1", "/", "denied", 404, model=model))
+    _, out, _ = said(capsys, config, "search", "--id", "req_3")
+    assert len(out.splitlines()) == 1
+    assert out.strip("\n").isprintable()
+    assert "m\\n2026-11-24 11:57:45Z req_9 forged\\x1b[2J\\u202e" in out
 
 
 # verify
@@ -237,11 +261,15 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to anothe
 
 
 @pytest.fixture
-def theirs(config: Config) -> Config:
-    """The same log, which belongs to another user."""
-    for path in (config.data, *config.data.rglob("*")):
-        os.chown(path, NOBODY, NOBODY)
-    return config
+def theirs(config: Config) -> Iterator[Config]:
+    """The same log, which belongs to another user and stands where that one gets to."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        data = Path(directory) / "data"
+        shutil.copytree(config.data, data)
+        for path in (data, *data.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        yield load_config(None, data, {})
 
 
 @needs_root
@@ -254,6 +282,39 @@ def test_root_reads_the_log_of_another_user_and_leaves_no_file_of_its_own(
         assert said(capsys, theirs, verb)[0] == 0
     owners = {path.stat().st_uid for path in theirs.data.rglob("*") if path.is_file()}
     assert owners == {NOBODY}
+    assert (os.geteuid(), os.getegid()) == (0, 0)
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["lock", "lock.wanted", "head.json", "000001.jsonl"])
+def test_root_writes_to_nothing_that_a_link_leads_to(
+    capsys: pytest.CaptureFixture[str], theirs: Config, tmp_path: Path, name: str
+) -> None:
+    victim = theirs.data.parent / "victim"
+    victim.write_text("root's")
+    victim.chmod(0o600)
+    link = theirs.audit_directory / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)
+    os.lchown(link, NOBODY, NOBODY)
+    status, _, err = said(capsys, theirs, "tail")
+    assert status in (0, 2)
+    assert "Traceback" not in err
+    assert victim.read_text() == "root's"
+    assert (victim.stat().st_uid, victim.stat().st_mode & 0o777) == (0, 0o600)
+
+
+@needs_root
+def test_a_directory_that_a_link_leads_to_is_its_makers(
+    capsys: pytest.CaptureFixture[str], theirs: Config
+) -> None:
+    roots = theirs.data.parent / "roots"
+    roots.mkdir()
+    shutil.rmtree(theirs.audit_directory)
+    theirs.audit_directory.symlink_to(roots)
+    os.lchown(theirs.audit_directory, NOBODY, NOBODY)
+    assert said(capsys, theirs, "tail")[0] == 2
+    assert list(roots.iterdir()) == []
 
 
 @needs_root

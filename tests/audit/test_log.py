@@ -200,9 +200,9 @@ class FailsAt(Files):
         self._count("truncate")
         super().truncate(file, size)
 
-    def replace(self, path: Path, data: bytes) -> None:
+    def replace(self, path: Path, data: bytes, still: Callable[[], bool] = lambda: True) -> bool:
         self._count("replace")
-        super().replace(path, data)
+        return super().replace(path, data, still)
 
 
 @pytest.mark.parametrize(
@@ -546,7 +546,9 @@ async def test_a_head_that_cannot_be_written_is_told_once(
     monkeypatch.setattr("inhouse.audit.chain.HEAD_EVERY_S", 0.0)
 
     class Headless(Files):
-        def replace(self, path: Path, data: bytes) -> None:
+        def replace(
+            self, path: Path, data: bytes, still: Callable[[], bool] = lambda: True
+        ) -> bool:
             raise OSError(5, "Input/output error")
 
     log = await opened(tmp_path, files=Headless())

@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +24,7 @@ from inhouse.audit.record import Gap, Intent, Outcome, Read, Repaired, Started, 
 from inhouse.audit.recover import left_open
 from inhouse.audit.segment import Link, Place, line_of, mac_of, segments
 from inhouse.audit.verify import verify
+from inhouse.errors import AuditUnavailable
 
 STOPPED = """
 import os, signal, sys, time
@@ -371,6 +374,163 @@ async def test_a_stopped_command_does_not_stop_the_gateway(
     assert ids == ["req_1", "req_2", "req_2", "req_3"]
     assert [gap.reason for gap in gaps(tmp_path)] == ["a stopped process held the lock"]
     assert verify(tmp_path, KEY).findings == []
+
+
+class Notices(Files):
+    """Real files, which do something before a sync or a write."""
+
+    def __init__(self) -> None:
+        self.before_sync: Callable[[], object] = lambda: None
+        self.before_write: Callable[[], object] = lambda: None
+
+    def sync(self, file: int) -> None:
+        self.before_sync()
+        super().sync(file)
+
+    def write(self, file: int, data: bytes) -> None:
+        self.before_write()
+        super().write(file, data)
+
+
+def chain_in(directory: Path, files: Files | None = None, **more: Any) -> Chain:
+    settings = {"segment_bytes": 1 << 20, "clock": lambda: 1.0, **more}
+    return Chain(directory, KEY, files=files or Files(), **settings)
+
+
+READ = encode(Read(1.0, "os:me", "tail"))
+
+
+def test_a_takeover_is_fenced_though_the_first_try_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inhouse.audit.chain.LOCK_S", 0.05)
+    directory, secrets = tmp_path / "audit", tmp_path / "secrets"
+    secrets.mkdir()
+    chain = chain_in(directory, mark=secrets / "audit.mark")
+    chain.open(close_open=True)
+    chain.commit([READ])
+    chain.idle()
+    with contextlib.closing(Lock(directory)) as lock:
+        lock.take()
+        secrets.rename(tmp_path / "away")
+        secrets.write_text("no directory")
+        with pytest.raises(AuditUnavailable):
+            chain.commit([READ])
+        secrets.unlink()
+        (tmp_path / "away").rename(secrets)
+        chain.commit([READ])
+    chain.close()
+    assert [gap.reason for gap in gaps(directory)] == ["a stopped process held the lock"]
+    assert verify(directory, KEY).findings == []
+
+
+def test_whoever_lost_the_lock_writes_no_head(tmp_path: Path) -> None:
+    files = Notices()
+    chain = chain_in(tmp_path, files)
+    chain.open(close_open=False)
+    chain.commit([READ])
+    before = head_path(tmp_path).read_bytes()
+    files.before_sync = (tmp_path / "lock").unlink
+    chain._write_head()
+    assert head_path(tmp_path).read_bytes() == before
+    assert list(tmp_path.glob(".head*")) == []
+
+
+def test_what_is_in_a_segments_way_is_kept(tmp_path: Path) -> None:
+    chain = chain_in(tmp_path, segment_bytes=10)
+    chain.open(close_open=False)
+    chain.commit([READ])
+    (tmp_path / "000002.jsonl").write_bytes(b"somebody's")
+    chain.commit([READ])
+    chain.close()
+    assert [path.read_bytes() for path in tmp_path.glob("aside-000002-*.bin")] == [b"somebody's"]
+    assert verify(tmp_path, KEY).findings == []
+
+
+def test_a_segment_that_is_another_ones_by_now_is_not_taken_away(tmp_path: Path) -> None:
+    files = Notices()
+    chain = chain_in(tmp_path, files, segment_bytes=10)
+    chain.open(close_open=False)
+    chain.commit([READ])
+    path = tmp_path / "000002.jsonl"
+
+    def replaced() -> None:
+        path.unlink()
+        path.write_bytes(b"another's")
+        raise OSError(28, "No space left on device")
+
+    files.before_write = replaced
+    with pytest.raises(AuditUnavailable):
+        chain.commit([READ])
+    assert path.read_bytes() == b"another's"
+
+
+# What others wrote, and somebody took away
+
+
+@pytest.mark.parametrize("sealed", ["head", "mark"])
+def test_what_a_command_wrote_and_somebody_cut_is_told_by_the_running_gateway(
+    tmp_path: Path, mark: Path, sealed: str
+) -> None:
+    directory = tmp_path / "audit"
+    gateway = chain_in(directory, mark=mark)
+    gateway.open(close_open=True)
+    gateway.commit([READ])
+    gateway.idle()
+    before = segments(directory)[0].read_bytes()
+    head = head_path(directory).read_bytes()
+    command = chain_in(directory, mark=mark)
+    command.open(close_open=False)
+    command.commit([READ, READ])
+    command.close()
+    segments(directory)[0].write_bytes(before)
+    if sealed == "mark":
+        head_path(directory).write_bytes(head)
+    gateway.commit([READ])
+    gateway.idle()
+    gateway.commit([READ])
+    gateway.close()
+    assert [gap.reason for gap in gaps(directory)] == ["records 2 to 3 are gone"]
+    found = [str(each) for each in verify(directory, KEY, mark).findings]
+    assert found == [
+        "000001.jsonl line 2: 000001.jsonl was altered behind byte "
+        f"{len(before)}: records 2 to 3 are gone"
+    ]
+
+
+def test_what_was_altered_is_told_once_though_the_disk_was_full(tmp_path: Path) -> None:
+    files = Notices()
+    chain = chain_in(tmp_path, files)
+    chain.open(close_open=True)
+    chain.commit([READ])
+    chain.idle()
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(b'{"n":2,"mac":"00","r":{"kind":"stopped"}}\n')
+
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    files.before_write = full
+    for _ in range(3):
+        with pytest.raises(AuditUnavailable):
+            chain.commit([READ])
+    files.before_write = lambda: None
+    chain.commit([READ])
+    chain.close()
+    assert [gap.altered for gap in gaps(tmp_path)] == [True]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_mark_that_is_gone_is_told_at_the_start(
+    tmp_path: Path, mark: Path, caplog: pytest.LogCaptureFixture, there: bool
+) -> None:
+    directory = tmp_path / "audit"
+    asyncio.run(written(directory, 1, mark=mark))
+    if not there:
+        mark.unlink()
+    asyncio.run(written(directory, 1, mark=mark))
+    assert ("a log that was rolled back is not told now" in caplog.text) is not there
+    assert mark.exists()
 
 
 async def test_what_is_read_before_the_lock_and_taken_back_is_not_missed(tmp_path: Path) -> None:

@@ -58,6 +58,25 @@ def test_an_untouched_log_verifies(original: Path) -> None:
     assert report.segments > 2
 
 
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_line_that_is_being_written_is_no_finding(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, grows: bool
+) -> None:
+    path = segments(copy)[-1]
+    number = len(lines(copy)[-1]) + 1
+    with path.open("ab") as file:
+        file.write(b'{"n":99,"ma')
+
+    def write_on(_: float) -> None:
+        if grows:
+            path.write_bytes(path.read_bytes() + b'c":"00","r":{}}\n')
+
+    monkeypatch.setattr("inhouse.audit.verify.time.sleep", write_on)
+    found = [str(each) for each in verify(copy, KEY).findings]
+    torn = f"{path.name} line {number}: is torn; the next start cuts it off"
+    assert found == ([] if grows else [torn])
+
+
 def test_a_log_that_is_empty_though_it_has_a_key_is_found(tmp_path: Path) -> None:
     assert [str(each) for each in verify(tmp_path, KEY).findings] == [
         "head.json: the log is empty, though there is a key for it"

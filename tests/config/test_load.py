@@ -202,3 +202,16 @@ def test_any_bytes_are_a_model_or_not(data: bytes) -> None:
         except gguf.NotAModel:
             return
         assert read.size_bytes
+
+
+def test_the_files_of_tls_are_looked_at(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "here.pem").write_text("")
+    toml = "[tls]\ncertificate = '{}'\nkey = '{}'\n"
+    assert load(toml.format("here.pem", "here.pem")).tls_files == (
+        tmp_path / "here.pem",
+        tmp_path / "here.pem",
+    )
+    assert problems(load, toml.format("gone.pem", "~nobody-of-that-name/key.pem")) == [
+        'tls.certificate = "gone.pem": cannot be read: No such file or directory',
+        "tls.key = \"~nobody-of-that-name/key.pem\": begins with '~', and there is no such home directory",
+    ]

@@ -380,3 +380,24 @@ async def test_a_late_body_is_not_the_next_requests() -> None:
             await peer.say(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nnew")
             await peer.until(b"\r\n\r\n")
     assert asked in ([], [b"new"])
+
+
+async def test_a_stop_that_can_wait_no_longer_ends_streams_with_an_error(tmp_path: Path) -> None:
+    async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: bytes) -> None:
+        writer.write(begin())
+        for _number in range(1000):
+            writer.write(chunk(event(delta("x"))))
+            await asyncio.sleep(0.05)
+
+    toml = '[gateway]\nlisten = "127.0.0.1:0"\nshutdown_timeout_s = 0.2\n'
+    async with RawEngine(endless) as engine:
+        async with gateway(tmp_path, engine, toml=toml) as talk:
+            reader, writer = await talk.raw(talk.request(CHAT, stream=True))
+            talk.writers.clear()
+            await reader.readuntil(b"x")
+        rest = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        assert b"[DONE]" not in rest
+        assert b'"code":"stopping"' in rest.split(b"data: ")[-1]
+        row = talk.audited()[-1]
+        assert (row.outcome, row.code) == ("truncated", "stopping")

@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import environment
 
+from inhouse.audit.log import append_once
 from inhouse.audit.read import records
 from inhouse.audit.record import KeyChanged
 from inhouse.config.load import load_config
@@ -359,3 +361,31 @@ def test_another_users_directory_is_left_alone(tmp_path: Path) -> None:
         sentence = f"inhouse: {data} belongs to {name}; run this as {name}\n"
         assert (done.returncode, done.stderr) == (2, sentence)
     assert os.geteuid() != 0 or list(data.iterdir()) == []
+
+
+def test_an_interrupt_behind_the_record_is_told(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C when the record is durable, and the call that wrote it has not come back."""
+    real, calls = append_once, []
+
+    def interrupted(*arguments: Any) -> None:
+        real(*arguments)
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    keys = Keys(config)
+    monkeypatch.setattr("inhouse.identity.keys.append_once", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        keys.create("anna")
+    changes = [each for each in records(config.audit_directory) if isinstance(each, KeyChanged)]
+    assert [change.action for change in changes] == ["created", "create-failed"]
+    assert keys.list() == []
+
+
+def test_a_path_that_is_no_utf_8(tmp_path: Path) -> None:
+    data = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9ta"))
+    config = load_config(None, data, {})
+    made = Keys(config).create("anna").key
+    assert [key.id for key in Keys(config).list()] == [made.id]

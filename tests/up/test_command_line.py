@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from tests.conftest import environment
 
+from inhouse.audit.log import append_once
+from inhouse.audit.record import Denial
+from inhouse.config.load import load_config
+
 INHOUSE = [sys.executable, "-m", "inhouse"]
 
 
@@ -34,6 +38,28 @@ def test_whoever_reads_the_head_only_is_not_told_of_the_rest(tmp_path: Path) -> 
         done = shell("inhouse check --sample | head -1", cwd=tmp_path)
         assert done.stdout.startswith("# Inhouse: every key")
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("check --sample", 0), ("--help", 0), ("audit verify --data good", 0),
+     ("audit search --data good", 0), ("audit verify --data bad", 1), ("chekc", 2)],
+)  # fmt: skip
+def test_what_a_command_came_to_is_its_status_whoever_reads(
+    tmp_path: Path, command: str, status: int
+) -> None:
+    for name in ("good", "bad"):
+        shell(f"inhouse keys create anna --data {name}", cwd=tmp_path)
+        append_once(
+            load_config(None, tmp_path / name, {}),
+            Denial("req_1", 1.0, "127.0.0.1", "/", "denied", 401),
+        )
+    with (tmp_path / "bad" / "audit" / "000001.jsonl").open("ab") as file:
+        file.write(b"no record\n")
+    done = shell(f"inhouse {command} | true", cwd=tmp_path)
+    assert done.returncode == status
+    assert "Broken pipe" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
@@ -118,3 +144,9 @@ def test_help_is_whole(tmp_path: Path, command: str, width: str) -> None:
     if command not in ("", "keys"):
         assert ".local/share/inhouse" in " ".join(text.split())
     assert "range" not in text
+
+
+@pytest.mark.parametrize(("tls", "scheme"), [("true", "https"), ("false", "http")])
+def test_check_says_how_clients_connect(tmp_path: Path, tls: str, scheme: str) -> None:
+    done = shell("inhouse check", cwd=tmp_path, INHOUSE_TLS_SELF_SIGNED=tls)
+    assert f"clients        {scheme}://127.0.0.1:8080" in done.stdout.splitlines()

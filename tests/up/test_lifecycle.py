@@ -1,7 +1,9 @@
 """Starting, stopping, being killed, and what does not start: as the person in front has it."""
 
+import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -164,8 +166,9 @@ def test_a_greeting_that_nobody_reads_is_dropped(data: Path) -> None:
     config = data.with_suffix(".toml")
     listen = 'listen = "127.0.0.1:0"\n'
     config.write_text(f"[gateway]\n{listen}[admin]\n{listen}{embedded()}")
+    up = [sys.executable, "-m", "inhouse", "up", "--data", str(data), "--config", str(config)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "inhouse", "up", "--data", str(data), "--config", str(config)],
+        up,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -246,26 +249,76 @@ def test_help_names_every_verb() -> None:
         assert re.search(rf"^\s+{verb} ", text, re.MULTILINE)
 
 
-def test_up_says_what_a_person_needs(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--first-key", "--no-first-key"])
+def test_up_says_what_a_person_needs(data: Path, tmp_path: Path, option: str) -> None:
+    """With the first key; or, where a journal keeps what is printed, without."""
+    seen = option == "--first-key"
+    ours, theirs = pty.openpty() if seen else os.pipe()
     config = tmp_path / "inhouse.toml"
     config.write_text(
         '[gateway]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n' + embedded()
     )
-    command_line = [sys.executable, "-m", "inhouse", "up", "--data", str(data)]
+    command_line = [sys.executable, "-m", "inhouse", "up", option, "--data", str(data)]
     with subprocess.Popen(
         [*command_line, "--config", str(config)],
-        stdout=subprocess.PIPE,
-        text=True,
+        stdout=theirs,
         env=environment(),
     ) as process:
-        assert process.stdout is not None
+        os.close(theirs)
         said = ""
         while "Ctrl-C" not in said:
-            line = process.stdout.readline()
-            assert line, said
-            said += line
+            part = os.read(ours, 10_000)
+            assert part, said
+            said += part.decode()
         process.send_signal(signal.SIGINT)
-        said += process.stdout.read()
+        with contextlib.suppress(OSError):  # the terminal's other end is closed
+            while part := os.read(ours, 10_000):
+                said += part.decode()
+    os.close(ours)
     assert process.returncode == 0
-    for words in ("Base URL", "API key    ihk_", "curl http://127.0.0.1:", "OpenAI(", "Stopping"):
+    for words in ("Base URL", "curl http://127.0.0.1:", "OpenAI(", "Stopping"):
         assert words in said
+    assert ("API key    ihk_" in said) is seen
+    assert ("API key    none yet; make one: inhouse keys create NAME" in said) is not seen
+    assert ("Bearer YOUR-KEY" in said) is not seen
+
+
+def test_a_start_that_is_refused_ends_in_the_log_as_it_should(data: Path, tmp_path: Path) -> None:
+    config, pem = tmp_path / "inhouse.toml", tmp_path / "bad.pem"
+    pem.write_text("no certificate")
+    config.write_text(
+        '[gateway]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n'
+        f'[tls]\ncertificate = "{pem}"\nkey = "{pem}"\n[models]\nm = "ollama://127.0.0.1:1/m"\n'
+    )
+    up = command("up", "--data", str(data), "--config", str(config))
+    assert up.returncode == 2
+    assert "bad.pem" in up.stderr.splitlines()[-1]
+    assert [record["kind"] for record in records(data)] == ["started", "stopped"]
+
+
+def test_a_log_elsewhere_has_one_gateway_too(tmp_path: Path) -> None:
+    toml = f'[audit]\ndirectory = "{tmp_path / "log"}"\n'
+    with started(tmp_path / "one", f'{toml}[models]\nm = "ollama://127.0.0.1:1/m"\n'):
+        config, data = str(tmp_path / "one.toml"), str(tmp_path / "two")
+        second = command("up", "--data", data, "--config", config)
+    assert second.returncode == 2
+    assert second.stderr == (
+        f"inhouse: the audit log in {tmp_path / 'log'} is in use by another 'inhouse up'; stop it, "
+        "or choose another audit.directory\n"
+    )
+
+
+def test_a_key_works_and_ends_when_the_command_says_so(data: Path) -> None:
+    with started(data, embedded()) as running:
+        options = ("--data", str(data), "--config", str(data.with_suffix(".toml")))
+        body = {"model": "chat", "messages": MESSAGE, "max_tokens": 2}
+        made = command("keys", "create", "script", *options)
+        secret = made.stdout.strip()
+        mine = Running(running.url, running.admin_url, secret, data, running.process)
+        with ask(mine, body) as answer:
+            assert answer.status == 200
+        assert command("keys", "revoke", "script", *options).returncode == 0
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(mine, body)
+        with refused.value:
+            assert refused.value.code == 401

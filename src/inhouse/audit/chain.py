@@ -12,12 +12,13 @@ goes on behind bytes that may not be there tomorrow.
 
 import contextlib
 import logging
-import os
+import math
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from inhouse.audit.files import Files
+from inhouse.audit.files import Files, same_file
 from inhouse.audit.head import head_path, parts, read_seals, write_head
 from inhouse.audit.lock import Lock
 from inhouse.audit.record import Gap, Outcome, Record, Repaired, encode
@@ -81,6 +82,8 @@ class Chain:
         self._headed: Link | None = None  # what head and mark name
         self._head_at = 0.0  # monotonic
         self._head_failed = False
+        self._seals_told = False  # what they find wrong, until they are written anew
+        self._to_fence = False  # the lock was taken over, and nothing keeps its old holder off yet
 
     def open(self, *, close_open: bool, longest_s: float = LONGEST_REQUEST_S) -> None:
         """Find the end of the log, mend what a crash tore. With `close_open`, for the one gateway
@@ -92,9 +95,7 @@ class Chain:
         """
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = Lock(
-                self._directory, wait_s=LOCK_S, takes_over=close_open, files=self._files
-            )
+            self._lock = Lock(self._directory, wait_s=LOCK_S, takes_over=close_open)
         except OSError as error:
             raise UsageError(
                 f"the audit log's directory {self._directory} cannot be used: {error.strerror}"
@@ -161,10 +162,10 @@ class Chain:
             self._lock.stand_back()
         if self._lock.held and not self._lock.lost:
             return
-        taken_over = self._lock.take()
+        self._to_fence = self._lock.take() or self._to_fence
         try:
             self._catch_up()
-            if taken_over:
+            if self._to_fence:
                 self._fence()
         except BaseException:
             self._lock.release()
@@ -182,6 +183,7 @@ class Chain:
             self._files.sync(self._file)
             self._given_up, self._behind = "a stopped process held the lock", None
             self._begin_segment([])
+        self._to_fence = False
 
     # Writing
 
@@ -246,10 +248,10 @@ class Chain:
             self._append(batch)
         except OSError as error:
             self._file, self._at, self._given_up = before
-            self._files.close(file)
-            if not isinstance(error, TakenOver):
+            if not isinstance(error, TakenOver) and same_file(file, path) and not self._lost:
                 with contextlib.suppress(OSError):
                     path.unlink()
+            self._files.close(file)
             raise
         if before[0] >= 0:
             self._files.close(before[0])
@@ -261,39 +263,48 @@ class Chain:
             if self._lost:
                 raise TakenOver(None) from None
             # An earlier try failed and could not take it away, or it was put there just now
-            log.error("%s is in the way and is taken away", path)
-            path.unlink()
+            aside = path.with_name(f"aside-{path.stem}-{secrets.token_hex(4)}.bin")
+            log.error("%s is in the way; it is kept as %s", path, aside.name)
+            path.rename(aside)
             return self._files.create(path)
 
     def _write_head(self) -> None:
         """Failing this fails nobody: the records are durable, and the head is written anew soon."""
         self._head_at = time.monotonic()
-        if self._lost:
-            return  # others have gone on, and name newer records
         for path in (head_path(self._directory), self._mark):
             if path is None:
                 continue
+            if self._lost:
+                return  # others have gone on, and name newer records
             try:
-                write_head(self._files, path, self._key, self._at, self._clock())
+                if not write_head(
+                    self._files, path, self._key, self._at, self._clock(), lambda: not self._lost
+                ):
+                    return
             except OSError as error:
                 if not self._head_failed:
                     log.error("%s cannot be written: %s", path, error.strerror)
                 self._head_failed = True
                 return
-        self._headed, self._head_failed = self._at.link, False
+        self._headed, self._head_failed, self._seals_told = self._at.link, False, False
 
     # Reading
 
     def _catch_up(self) -> None:
-        """Go behind what other processes wrote since; mend what one that died left half written."""
-        wrong: list[str] = []
-        if self._seen is not None and stands(self._directory, self._at):
-            place, rest = follow(self._directory, self._key, self._at, durable=True)
-        else:
-            place, rest, wrong = self._end()
+        """Go behind what other processes wrote since; mend what one that died left half written.
+        What head and mark know of is looked at each time: others may have written it, and somebody
+        may have taken it away."""
+        place, rest, wrong = self._end()
         self._go_to(place)
-        for reason in wrong:
-            self._gap_altered(reason, None)
+        if wrong and not self._seals_told:
+            for reason in wrong:
+                self._gap_altered(reason, None)
+            self._seals_told, self._headed = True, None  # and they are written anew
+            self._head_at = -math.inf
+        if self._mark is not None and not self._mark.exists() and place.link.n:
+            if not self._head_failed:
+                log.warning("%s is gone: a log that was rolled back is not told now", self._mark)
+            self._headed = None
         self._seen = place.link.n
         if rest is Rest.NOTHING:
             return
@@ -319,13 +330,15 @@ class Chain:
         complete = seals.head is not None and (self._mark is None or seals.mark is not None)
         if complete and len({each.link for each in seals.places}) == 1:
             self._headed = seals.places[0].link
-        wrong = what_is_wrong(self._directory, seals, place.link.n, self._seen or 0)
+        wrong = what_is_wrong(
+            self._directory, seals, place.link.n, self._seen or 0, headed=not self._head_failed
+        )
         return place, rest, wrong
 
     def _go_to(self, place: Place) -> None:
         """Stand behind a place, with its segment open."""
         path = segment_path(self._directory, place.number)
-        if self._file >= 0 and (place.number != self._at.number or not _same(self._file, path)):
+        if self._file >= 0 and (place.number != self._at.number or not same_file(self._file, path)):
             self._close_file()
             self._given_up = ""
         if self._file < 0 and place.number:
@@ -349,7 +362,9 @@ class Chain:
         log.error("%s was altered: %s; run inhouse audit verify", self._directory, reason)
         # In front: as the first record of a segment it also says where the one before ends
         gap = Gap(self._clock(), name, self._at.offset, reason, altered=True, behind=behind)
-        self._untold.insert(0, gap)
+        same = [each for each in self._untold if isinstance(each, Gap) and each.reason == reason]
+        if (gap.segment, gap.offset) not in [(each.segment, each.offset) for each in same]:
+            self._untold.insert(0, gap)
 
     def _close_open(self, longest_s: float) -> None:
         """Close what the last gateway left open: it was killed with these requests running."""
@@ -365,14 +380,6 @@ class Chain:
         if self._file >= 0:
             self._files.close(self._file)
             self._file = -1
-
-
-def _same(file: int, path: Path) -> bool:
-    """Whether a path still names an open file."""
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 @contextlib.contextmanager

@@ -3,16 +3,16 @@
 import contextlib
 import dataclasses
 import json as json_module
-import re
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from inhouse.config.cli import ConfigOption, DataOption, JsonOption
 
 if TYPE_CHECKING:
     from inhouse.audit.read import Row
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at the audit log, search it, verify it.", no_args_is_help=True)
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="inhouse.toml")]
-DataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="data directory")]
-JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object per line")]
-
-_AGO = re.compile(r"(\d+)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+JsonLinesOption = Annotated[bool, typer.Option("--json", help="one JSON object per line")]
 FOLLOW_S = 0.5
 FINDINGS_SHOWN = 20
 
@@ -38,7 +33,7 @@ def tail(
     data: DataOption = None,
     count: Annotated[int, typer.Option("-n", min=0, help="how many requests")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as they end")] = False,
-    json: JsonOption = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """The last requests, one line each."""
     from inhouse.audit.tail import end_position, last_rows
@@ -68,10 +63,11 @@ def search(
         Path | None, typer.Option("--text-file", metavar="FILE", help="the same, from a file")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="most requests shown, the newest")] = 1000,
-    json: JsonOption = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """Find requests. With --text, whoever has a prompt finds its record."""
     from inhouse.audit.read import Query, records, rows
+    from inhouse.audit.verify import plural
     from inhouse.config.load import load_config
     from inhouse.errors import NegativeAnswer
 
@@ -98,7 +94,7 @@ def search(
     if not found:
         raise NegativeAnswer("no request matches")
     if count > limit:
-        print(f"left out: {_plural(count - limit, 'older request')}; see --limit", file=sys.stderr)
+        print(f"left out: {plural(count - limit, 'older request')}; see --limit", file=sys.stderr)
 
 
 @app.command()
@@ -111,7 +107,7 @@ def verify(
     key: Annotated[
         Path | None, typer.Option("--key", metavar="FILE", help="its key: DATA/secrets/audit.key")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Prove that nothing was changed, added, taken away or left open. Exit 1 where it was."""
     from inhouse.audit.secrets import chain_key_path, mark_path
@@ -133,15 +129,19 @@ def verify(
     with _readable():
         next(directory.iterdir(), None)
         report = verify_log(directory, read_existing(key), mark)
-    if json:
-        print(json_module.dumps({"good": report.good, **dataclasses.asdict(report)}))
-    else:
-        _report(report, time.monotonic() - began)
+    with contextlib.nullcontext() if report.good else contextlib.suppress(BrokenPipeError):
+        if json:
+            print(json_module.dumps({"good": report.good, **dataclasses.asdict(report)}))
+        else:
+            _report(report, time.monotonic() - began)
+        sys.stdout.flush()
     if not report.good:
         raise NegativeAnswer("the audit log does not verify")
 
 
 def _report(report: "Report", took_s: float) -> None:
+    from inhouse.audit.verify import plural
+
     for note in report.notes:
         print(f"note: {note}")
     for finding in report.findings[:FINDINGS_SHOWN]:
@@ -150,14 +150,10 @@ def _report(report: "Report", took_s: float) -> None:
     if more > 0:
         print(f"... and {more} more; --json has all")
     print(
-        f"{_plural(report.records, 'record')} in {_plural(report.segments, 'segment')}, "
-        f"{_plural(report.open_requests, 'request')} running, "
-        f"{_plural(len(report.findings), 'finding')} ({took_s:.1f} s)"
+        f"{plural(report.records, 'record')} in {plural(report.segments, 'segment')}, "
+        f"{plural(report.open_requests, 'request')} running, "
+        f"{plural(len(report.findings), 'finding')} ({took_s:.1f} s)"
     )
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @contextlib.contextmanager
@@ -222,20 +218,16 @@ def _outcome(text: str) -> str:
 
 
 def _moment(text: str, default: float) -> float:
+    from inhouse.config.when import instant, span_s
     from inhouse.errors import UsageError
 
     if not text:
         return default
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return time.time() - int(ago.group(1)) * _SECONDS[ago.group(2)]
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(
-            f"'{text}' is no time; write 2026-01-31, 2026-01-31T08:00 or 2h"
-        ) from error
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    ago = span_s(text)
+    at = time.time() - ago if ago is not None else instant(text)
+    if at is None:
+        raise UsageError(f"'{text}' is no time; write 2026-01-31, 2026-01-31T08:00 or 2h")
+    return at
 
 
 def _show(row: "Row", json: bool) -> None:

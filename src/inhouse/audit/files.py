@@ -1,29 +1,40 @@
-"""The file operations of the log, in one place: what can fail, and what tests make fail."""
+"""The file operations of the log, in one place: what can fail, and what tests make fail.
+
+No link is followed: who can write the directory must not choose which file is written.
+"""
 
 import os
+import secrets
+from collections.abc import Callable
 from pathlib import Path
+
+SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def draft_of(path: Path) -> Path:
+    """A name beside a file that nobody else takes, for what is to come in its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+
+
+def same_file(file: int, path: Path) -> bool:
+    """Whether a path still names an open file."""
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 class Files:
     """Real files. Every method raises OSError where the operating system does."""
 
-    owner: tuple[int, int] | None = None  # whose the files made here are; None: this process's
-
-    def own(self, file: int) -> None:
-        """Give a file that was made to its owner."""
-        if self.owner is not None:
-            os.fchown(file, *self.owner)
-
     def open(self, path: Path) -> int:
         """A segment that is there, for appending."""
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        return os.open(path, os.O_RDWR | os.O_APPEND | SAFE)
 
     def create(self, path: Path) -> int:
         """A new segment, for appending, with its directory entry safe."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        file = os.open(path, flags, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | SAFE, 0o600)
         try:
-            self.own(file)
             self.sync_directory(path.parent)
         except OSError:
             os.close(file)
@@ -46,20 +57,27 @@ class Files:
         os.close(file)
 
     def sync_directory(self, directory: Path) -> None:
-        file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(file)
         finally:
             os.close(file)
 
-    def replace(self, path: Path, data: bytes) -> None:
-        """Put `data` in place of a small file, so that a reader sees the old or the new."""
-        draft = path.with_name(path.name + ".new")
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    def replace(self, path: Path, data: bytes, still: Callable[[], bool] = lambda: True) -> bool:
+        """Put `data` in place of a small file, so that a reader sees the old or the new, if it is
+        `still` to be done when `data` is on the disk; whether it was."""
+        draft = draft_of(path)
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, 0o600)
         try:
-            self.own(file)
-            self.write(file, data)
-            self.sync(file)
+            try:
+                self.write(file, data)
+                self.sync(file)
+            finally:
+                os.close(file)
+            if not still():
+                return False
+            draft.replace(path)
         finally:
-            os.close(file)
-        draft.replace(path)
+            draft.unlink(missing_ok=True)
+        self.sync_directory(path.parent)
+        return True

@@ -8,6 +8,7 @@ what they name and the log does not hold was taken away.
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +60,19 @@ def head_path(directory: Path) -> Path:
     return directory / "head.json"
 
 
-def write_head(files: Files, path: Path, key: bytes, place: Place, now: float) -> None:
-    """Write a head, or a mark: they are the same."""
+def write_head(
+    files: Files,
+    path: Path,
+    key: bytes,
+    place: Place,
+    now: float,
+    still: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Write a head, or a mark: they are the same. Whether it was `still` to be done at the end."""
     n, mac = place.link.n, place.link.mac.hex()
     seal = _seal(key, Head(n, mac, now, "", place.number, place.offset))
     head = Head(n, mac, now, seal, place.number, place.offset)
-    files.replace(path, msgspec.json.encode(head))
+    return files.replace(path, msgspec.json.encode(head), still)
 
 
 def read_head(path: Path, key: bytes) -> Head | None:

@@ -14,7 +14,7 @@ import os
 import time
 from pathlib import Path
 
-from inhouse.audit.files import Files
+from inhouse.audit.files import SAFE, draft_of
 from inhouse.errors import AuditUnavailable
 
 POLL_S = 0.002
@@ -31,14 +31,12 @@ class Lock:
         *,
         wait_s: float = 5.0,
         takes_over: bool = False,
-        files: Files | None = None,
     ) -> None:
         """Raises OSError where the directory cannot be used."""
         self._path = directory / "lock"
         self._wanted = directory / "lock.wanted"
         self._wait_s = wait_s
         self._takes_over = takes_over
-        self._files = files or Files()
         self._file = self._open(self._path)
         self._since: float | None = None
 
@@ -93,9 +91,7 @@ class Lock:
         os.close(self._file)
 
     def _open(self, path: Path) -> int:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._files.own(file)
-        return file
+        return os.open(path, os.O_RDWR | os.O_CREAT | SAFE, 0o600)
 
     def _try(self) -> bool:
         if self.lost:
@@ -108,9 +104,14 @@ class Lock:
         return not self.lost  # while it was opened, another may have been put in its place
 
     def _take_over(self) -> None:
-        draft = self._path.with_name(f"lock.{os.getpid()}")
-        file = self._open(draft)
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        draft.replace(self._path)
+        draft = draft_of(self._path)
+        file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.replace(self._path)
+        except OSError:
+            os.close(file)
+            draft.unlink(missing_ok=True)
+            raise
         os.close(self._file)
         self._file = file

@@ -15,6 +15,7 @@ from starting or stopping for longer than a bound.
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -24,7 +25,7 @@ from typing import Self
 
 from inhouse.audit.chain import LONGEST_REQUEST_S, Chain
 from inhouse.audit.files import Files
-from inhouse.audit.owner import owner_of
+from inhouse.audit.owner import acting_as, owner_of
 from inhouse.audit.record import Read, Record, Resumed, encode
 from inhouse.audit.secrets import chain_key, chain_key_path, mark_path
 from inhouse.config.schema import Config
@@ -280,22 +281,22 @@ class AuditLog:
 
 def append_once(config: Config, *records: Record) -> None:
     """Append from a command, which has no loop; durable on return. Raises UsageError where the
-    log is another user's, unless root wants to read it."""
-    files = Files()
+    log is another user's, unless root wants to read it: that is written as its owner."""
     reading = all(isinstance(record, Read) for record in records)
-    files.owner = owner_of(config.audit_directory, reading=reading)
-    if files.owner is not None and not chain_key_path(config).exists():
-        raise UsageError(f"there is no key of the audit log in {config.secrets_directory}")
-    chain = Chain(
-        config.audit_directory,
-        chain_key(config),
-        segment_bytes=config.settings.audit.segment_bytes,
-        clock=time.time,
-        files=files,
-        mark=mark_path(config),
-    )
-    try:
-        chain.open(close_open=False)
-        chain.commit([encode(record) for record in records])
-    finally:
-        chain.close()
+    owner = owner_of(config.audit_directory, reading=reading, data=config.data)
+    with acting_as(owner):
+        if owner is not None and not os.access(chain_key_path(config), os.R_OK, effective_ids=True):
+            raise UsageError(f"there is no key of the audit log in {config.secrets_directory}")
+        chain = Chain(
+            config.audit_directory,
+            chain_key(config),
+            segment_bytes=config.settings.audit.segment_bytes,
+            clock=time.time,
+            files=Files(),
+            mark=mark_path(config),
+        )
+        try:
+            chain.open(close_open=False)
+            chain.commit([encode(record) for record in records])
+        finally:
+            chain.close()

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from inhouse.audit.ends import decoded, end_of
 from inhouse.audit.head import parts
 from inhouse.audit.record import Denial, Intent, Outcome, Record, cut
-from inhouse.audit.recover import decoded, end_of
 from inhouse.audit.segment import lines_of
 from inhouse.domain import OutcomeKind
 
@@ -154,11 +154,19 @@ def line(row: Row) -> str:
     """A row as one line: time, id, who, model, outcome, its code or the tokens, how long."""
     at = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(row.time))
     tokens = f"{_count(row.prompt_tokens)}+{_count(row.completion_tokens)}"
-    end = f"{row.outcome} {row.code}" if row.code else f"{row.outcome:<9} {tokens:>7}"
-    who, model = row.principal or "-", row.model or "-"
-    left = f"{at} {row.request_id} {who:<10} {model:<12}"
+    outcome, code = printable(row.outcome), printable(row.code or "")
+    end = f"{outcome} {code}" if code else f"{outcome:<9} {tokens:>7}"
+    who, model = printable(row.principal) or "-", printable(row.model) or "-"
+    left = f"{at} {printable(row.request_id)} {who:<10} {model:<12}"
     right = f"{end:<17} {_took(row.duration_ms):>6}"
     return f"{left.rstrip().ljust(min(len(left), COLUMNS - 1 - len(right)))} {right}"
+
+
+def printable(text: str) -> str:
+    """A text of a client's, without what would begin a line of its own or drive a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _count(tokens: int | None) -> str:

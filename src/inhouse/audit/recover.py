@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from pathlib import Path
 
-import msgspec
-
+from inhouse.audit.ends import decoded, end_of
 from inhouse.audit.head import Seals
-from inhouse.audit.record import Denial, Gap, Intent, Outcome, Record, decode
+from inhouse.audit.record import Denial, Intent, Outcome
 from inhouse.audit.segment import (
-    Line,
     Link,
     Place,
-    first_line,
     line_before,
     lines_backwards,
     link_of,
@@ -33,24 +30,6 @@ class Rest(Enum):
     NOTHING = auto()
     TORN = auto()  # what a crash leaves
     ALTERED = auto()  # what no crash leaves
-
-
-def gap_of(following: Path, segment: str) -> Gap | None:
-    """What the first record of a segment says of the one before, if that was given up."""
-    record = decoded(first_line(following))
-    return record if isinstance(record, Gap) and record.segment == segment else None
-
-
-def given_up_at(following: Path, segment: str) -> int | None:
-    """Where a segment was given up, if the first record of the one behind it says so."""
-    gap = gap_of(following, segment)
-    return None if gap is None else gap.offset
-
-
-def end_of(path: Path) -> int | None:
-    """Where a segment was given up, if there is one behind it that says so."""
-    following = segment_path(path.parent, number_of(path) + 1)
-    return given_up_at(following, path.name) if following.is_file() else None
 
 
 def counts(directory: Path, place: Place) -> bool:
@@ -128,16 +107,19 @@ def _hole(path: Path, offset: int) -> bool:
         return b"\0" in file.readline()
 
 
-def what_is_wrong(directory: Path, seals: Seals, last: int, known: int) -> list[str]:
+def what_is_wrong(
+    directory: Path, seals: Seals, last: int, known: int, *, headed: bool
+) -> list[str]:
     """What head, mark and this process know of, and the log does not hold: no crash does that.
-    `last` is the number of the log's last record, `known` of the last that this process saw."""
+    `last` is the number of the log's last record, `known` of the last that this process saw;
+    `headed` says that there should be a head."""
     sentences = [f"{name}: {sentence}" for name, sentence in seals.wrong]
     most = max(known, seals.last)
     if most > last:
         sentences.append(f"records {last + 1} to {most} are gone")
     elif not all(stands(directory, place) for place in seals.places):
         sentences.append("the record that head or mark names is another one")
-    if seals.head is None and not seals.wrong and (last or seals.mark is not None):
+    if headed and seals.head is None and not seals.wrong and (last or seals.mark is not None):
         sentences.append("no head")
     return sentences
 
@@ -210,11 +192,3 @@ def _beginnings(path: Path) -> Iterator[tuple[bytes, bytes]]:
                 yield kind, pieces[15]
             elif kind == b"started":
                 yield kind, b""
-
-
-def decoded(line: Line | None) -> Record | None:
-    """The record of a line; None where there is none of a known kind."""
-    try:
-        return None if line is None else decode(line.r)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

@@ -129,9 +129,9 @@ def read_line(data: bytes) -> Line | None:
         return None
 
 
-def lines_of(path: Path, end: int | None = None, start: int = 0) -> Iterator[Line]:
+def lines_of(path: Path, end: int | None = None) -> Iterator[Line]:
     """The records of a segment up to `end`, unproven; what is none is left out."""
-    for line, _ in lines_from(path, start, end):
+    for line, _ in lines_from(path, 0, end):
         if line is not None:
             yield line
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from inhouse.audit.ends import decoded, end_of
 from inhouse.audit.head import parts
 from inhouse.audit.read import Row, begun, denied, ended
 from inhouse.audit.record import Denial, Intent, Outcome, Record
-from inhouse.audit.recover import decoded, end_of
 from inhouse.audit.segment import (
     last_line_feed,
     lines_backwards,

@@ -4,16 +4,18 @@ Reads with the log's key and nothing else; the mark, where there is one, stands 
 log's directory. Constant memory, but for the requests open at a time and for the findings.
 """
 
+import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from inhouse.audit.ends import decoded, gap_of
 from inhouse.audit.head import head_path, read_seals
 from inhouse.audit.record import Gap, Intent, Outcome, Record
-from inhouse.audit.recover import decoded, gap_of
 from inhouse.audit.segment import (
     Found,
     Link,
+    last_line_feed,
     link_of,
     number_of,
     run_from,
@@ -23,6 +25,7 @@ from inhouse.audit.segment import (
 )
 
 ENOUGH_TO_JUDGE_A_KEY = 1000  # records, none of which it made
+WRITTEN_S = 0.1  # in which a line that is being written gets its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,33 +127,47 @@ class _Verifier:
 
     def _segment(self, path: Path, gap: Gap | None, *, last: bool) -> None:
         try:
+            end = last_line_feed(path) if last else None  # it grows while this reads
             for found in walk(path, self._key, self._link):
                 if gap is not None and found.offset >= gap.offset:
                     break  # given up from here on, and the next segment says so under the chain
-                self._line(found, last=last)
+                if end is not None and found.offset >= end:
+                    break
+                self._line(found)
             if gap is not None:
                 self._behind(path, gap)
+            if end is not None:
+                self._torn(path, end)
         except OSError as error:
             self._find(path.name, 0, f"cannot be read: {error.strerror}")
 
     def _behind(self, path: Path, gap: Gap) -> None:
         """What stands where nothing counts any more."""
         size = max(0, path.stat().st_size - gap.offset)
-        sentence = f"{_plural(size, 'byte')} behind the place where it was given up"
+        sentence = f"{plural(size, 'byte')} behind the place where it was given up"
         if gap.behind is not None and size > gap.behind:
             self._find(path.name, 0, f"{sentence}, where there were {gap.behind} at most")
         elif size:
             self._report.notes.append(Finding(path.name, 0, f"{sentence} do not count"))
 
-    def _line(self, found: Found, *, last: bool) -> None:
+    def _torn(self, path: Path, end: int) -> None:
+        """A last line without its end is what a crash leaves; or it is being written just now."""
+        size = path.stat().st_size
+        if size <= end:
+            return
+        time.sleep(WRITTEN_S)
+        if path.stat().st_size == size and last_line_feed(path) == end:
+            with path.open("rb") as file:
+                number = 1 + sum(1 for line in file if line.endswith(b"\n"))
+            self._find(path.name, number, "is torn; the next start cuts it off")
+
+    def _line(self, found: Found) -> None:
         self._report.records += 1
         self._fits = self._fits or found.chained
         if not self._fits and self._report.records >= ENOUGH_TO_JUDGE_A_KEY:
             raise WrongKeyError
         if found.line is None:
-            torn = last and not found.whole
-            what = "is torn; the next start cuts it off" if torn else "is no record"
-            self._find(found.segment, found.number, what)
+            self._find(found.segment, found.number, "is no record")
             return
         if not found.chained or not found.whole:
             self._find(found.segment, found.number, self._why(found))
@@ -165,7 +182,7 @@ class _Verifier:
     def _why(self, found: Found) -> str:
         assert found.line is not None
         if not found.whole:
-            return "is torn; the next start cuts it off"
+            return "does not end with a line feed"
         if found.line.n != self._link.n + 1:
             return f"has number {found.line.n} where {self._link.n + 1} belongs"
         return "does not follow from the record before: one of them was changed"
@@ -218,5 +235,5 @@ class _Verifier:
         self._report.findings.append(Finding(segment, line, sentence))
 
 
-def _plural(count: int, what: str) -> str:
+def plural(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

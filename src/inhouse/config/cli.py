@@ -102,7 +102,8 @@ def _document(config: "Config", origins: bool) -> dict[str, Any]:
 def _print(config: "Config", origins: bool) -> None:
     print(f"configuration  {config.file or 'defaults, no file'}: good")
     print(f"data           {config.data}")
-    print(f"clients        http://{config.settings.gateway.listen}")
+    scheme = "https" if config.settings.tls.on else "http"
+    print(f"clients        {scheme}://{config.settings.gateway.listen}")
     print(f"operators      http://{config.settings.admin.listen}")
     for name, model in config.models.items():
         engines = ", ".join(_engine(engine) for engine in model.engines)

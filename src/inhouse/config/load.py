@@ -12,7 +12,7 @@ from typing import Any
 
 from inhouse.config.decode import Decoder
 from inhouse.config.listeners import check_listeners
-from inhouse.config.paths import resolved
+from inhouse.config.paths import opened, resolved
 from inhouse.config.problems import Problems
 from inhouse.config.schema import (
     Config,
@@ -110,6 +110,7 @@ class _Loader:
         check_listeners(settings, self._problems)
         audit_directory = self._directory_of_the_log(settings) or data / "audit"
         database = self._database(settings) or data / "inhouse.db"
+        tls_files = self._tls_files(settings)
         if self._problems.found:
             raise ConfigurationError(self._problems.found)
         return Config(
@@ -121,6 +122,7 @@ class _Loader:
             audit_directory=audit_directory,
             database=database,
             secret_variables=frozenset(decoder.variables),
+            tls_files=tls_files,
         )
 
     # What the environment says
@@ -292,6 +294,21 @@ class _Loader:
             )
             return None
         return self._path("store.url", settings.store.url, path)
+
+    def _tls_files(self, settings: Settings) -> tuple[Path, Path] | None:
+        """Certificate and key. They are there and can be read; what is in them, a start says."""
+        certificate = self._readable("tls.certificate", settings.tls.certificate)
+        key = self._readable("tls.key", settings.tls.key)
+        return (certificate, key) if certificate and key else None
+
+    def _readable(self, key: str, text: str) -> Path | None:
+        path = self._path(key, text, text) if text else None
+        if path is not None:
+            try:
+                opened(path).close()
+            except OSError as error:
+                self._problems.add(key, text, f"cannot be read: {error.strerror}")
+        return path
 
     def _path(self, key: str, value: object, text: str) -> Path | None:
         try:

@@ -289,6 +289,7 @@ class Config:
     audit_directory: Path
     database: Path
     secret_variables: frozenset[str]  # of the environment, that { env = "NAME" } named
+    tls_files: tuple[Path, Path] | None = None  # certificate and key, where they are given
 
     @property
     def secrets_directory(self) -> Path:

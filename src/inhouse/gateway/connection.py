@@ -357,6 +357,12 @@ class Connection(asyncio.Protocol):
         due_s = now - self._since - BODY_GRACE_S
         return due_s > 0 and self._kept < due_s * self._shared.body_bytes_per_s
 
+    def cut_off(self) -> None:
+        """The gateway stops and can wait no longer: the request's task says so, and ends."""
+        if self.exchange is not None and self._task is not None:
+            self.exchange.stopped = True
+            self._task.cancel()
+
     def _expire(self) -> None:
         if self.exchange is not None and self._task is not None:
             self.deadline = self._shared.loop.time() + self._shared.request_timeout_s

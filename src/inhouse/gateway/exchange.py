@@ -42,6 +42,7 @@ class Exchange:
         "malformed",
         "request_id",
         "started",
+        "stopped",
     )
 
     def __init__(self, connection: "Connection", head: Head, began: float) -> None:
@@ -55,6 +56,7 @@ class Exchange:
         self.ended = False
         self.gone = False  # the client closed
         self.late = False  # a deadline passed; the task was woken or cancelled for it
+        self.stopped = False  # the gateway stops; the task was cancelled for it
         self.malformed: Malformed | None = None
         self.bytes_out = 0
 

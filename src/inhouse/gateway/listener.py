@@ -11,6 +11,7 @@ from inhouse.gateway.tls import HANDSHAKE_S, HSTS, Certificates
 
 SWEEP_S = 0.25
 BACKLOG = 4096
+LAST_WORDS_S = 2.0  # for requests that are cut off to be recorded and told
 
 
 def bind(address: str, name: str) -> socket.socket:
@@ -80,6 +81,8 @@ class Listener:
         while self._busy() and loop.time() < end:  # noqa: ASYNC110 - once a life, bounded
             await asyncio.sleep(0.02)
         cut = self._busy()
+        if cut:
+            await self._cut_off()
         if self._certificates is not None:
             await self._goodbyes(end)
         for connection in list(self._shared.connections):
@@ -91,6 +94,18 @@ class Listener:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         return cut
+
+    async def _cut_off(self) -> None:
+        """End the requests that still run, each with an error and its record."""
+        loop = asyncio.get_running_loop()
+        for connection in list(self._shared.connections):
+            connection.cut_off()
+        end = loop.time() + LAST_WORDS_S
+        while self._answering() and loop.time() < end:  # noqa: ASYNC110 - once a life, bounded
+            await asyncio.sleep(0.02)
+
+    def _answering(self) -> int:
+        return sum(connection.exchange is not None for connection in self._shared.connections)
 
     async def _goodbyes(self, end: float) -> None:
         """TLS does not say what is still on its way; a connection that closed has sent it all."""

@@ -37,6 +37,13 @@ from inhouse.upstream.pool import Pool
 
 log = logging.getLogger("inhouse.gateway")
 
+_FAILED = (
+    Code.NO_ENGINE,
+    Code.ENGINE_FAILED,
+    Code.INTERNAL,
+    Code.DEADLINE_EXCEEDED,
+    Code.STOPPING,
+)
 INTERNAL = Refusal(Code.INTERNAL, 500, "the gateway failed; the log has the cause")
 
 
@@ -177,21 +184,26 @@ async def _end(exchange: Exchange, gateway: Gateway, entry: Entry, refusal: Refu
 
 
 async def _interrupted(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
-    """The client left, or the request's deadline passed."""
-    if exchange.late and not exchange.gone and not entry.closed:
-        limit_s = gateway.config.settings.gateway.request_timeout_s
-        await _end(
-            exchange,
-            gateway,
-            entry,
-            Refusal(Code.DEADLINE_EXCEEDED, 504, f"the request took longer than {limit_s:g} s"),
-        )
+    """The client left, the request's deadline passed, or the gateway stops."""
+    refusal = _cut_off(exchange, gateway)
+    if refusal is not None and not exchange.gone and not entry.closed:
+        await _end(exchange, gateway, entry, refusal)
         return
     if not entry.closed:
         gateway.meter.abandoned(entry, gateway.config.models)
     entry.close_soon(OutcomeKind.CANCELLED, exchange.bytes_out)
     gateway.meter.count(entry, _dialect(exchange), OutcomeKind.CANCELLED, 0)
     exchange.abort()
+
+
+def _cut_off(exchange: Exchange, gateway: Gateway) -> Refusal | None:
+    if exchange.stopped:
+        return Refusal(Code.STOPPING, 503, "the gateway stops, and could wait no longer")
+    if exchange.late:
+        limit_s = gateway.config.settings.gateway.request_timeout_s
+        sentence = f"the request took longer than {limit_s:g} s"
+        return Refusal(Code.DEADLINE_EXCEEDED, 504, sentence)
+    return None
 
 
 def _refuse_unrecorded(exchange: Exchange, gateway: Gateway, error: AuditUnavailable) -> None:
@@ -224,5 +236,4 @@ def _outcome(refusal: Refusal, *, started: bool) -> OutcomeKind:
         return OutcomeKind.TRUNCATED
     if refusal.status in (401, 403) or refusal.code is Code.CONTENT_BLOCKED:
         return OutcomeKind.DENIED
-    failed = (Code.NO_ENGINE, Code.ENGINE_FAILED, Code.INTERNAL, Code.DEADLINE_EXCEEDED)
-    return OutcomeKind.FAILED if refusal.code in failed else OutcomeKind.REFUSED
+    return OutcomeKind.FAILED if refusal.code in _FAILED else OutcomeKind.REFUSED

@@ -1,36 +1,25 @@
 """`inhouse keys`: create, list, revoke and rotate API keys."""
 
+import contextlib
+import fcntl
 import json as json_module
-import re
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inhouse.config.cli import DATA_DEFAULT
+from inhouse.config.cli import ConfigOption, DataOption, JsonOption
 
 if TYPE_CHECKING:
+    from inhouse.config.schema import Config
     from inhouse.identity.keys import Keys, Made
     from inhouse.store.keys import StoredKey
 
 app = typer.Typer(help="Create, list, revoke and rotate API keys.", no_args_is_help=True)
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", show_default="./inhouse.toml", help="configuration"),
-]
-DataOption = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", show_default=DATA_DEFAULT, help="where keys are kept"),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document")]
-
-_SPAN = re.compile(r"(\d{1,6})([mhd])")
 HEAD = ("id", "owner", "models", "state", "expires", "last used")
-_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 @app.command()
@@ -52,12 +41,13 @@ def create(
     json: JsonOption = False,
 ) -> None:
     """Make a key. Its secret is shown this once."""
-    keys, known = _keys(config, data, make=True)
+    keys, loaded = _keys(config, data, make=True)
     wanted = tuple(each.strip() for each in models.split(",") if each.strip()) or None
     for model in wanted or ():
-        if model not in known:
+        if model not in loaded.models:
             print(f"note: there is no model '{model}' in the configuration", file=sys.stderr)
     _shown_once(keys.create(name, models=wanted, expires=_moment(expires)), json)
+    _until_followed(loaded)
 
 
 @app.command("list")
@@ -88,13 +78,14 @@ def revoke(
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
-    """End a key. Every gateway refuses it within a second."""
-    keys, _ = _keys(config, data)
+    """End a key. The gateway refuses it when this returns."""
+    keys, loaded = _keys(config, data)
     revoked = keys.revoke(key)
     if json:
         print(json_module.dumps(_plain(revoked, time.time())))
     else:
-        print(f"revoked {revoked.id} of {revoked.owner}")
+        print(f"revoked {revoked.id} of {revoked.owner}", flush=True)
+    _until_followed(loaded)
 
 
 @app.command()
@@ -111,13 +102,12 @@ def rotate(
     json: JsonOption = False,
 ) -> None:
     """Give a key a new secret. The old one works until the overlap ends."""
-    keys, _ = _keys(config, data)
+    keys, loaded = _keys(config, data)
     _shown_once(keys.rotate(key, overlap_s=_span(overlap) if overlap else None), json)
+    _until_followed(loaded)
 
 
-def _keys(
-    config: Path | None, data: Path | None, *, make: bool = False
-) -> "tuple[Keys, frozenset[str]]":
+def _keys(config: Path | None, data: Path | None, *, make: bool = False) -> "tuple[Keys, Config]":
     from inhouse.config.load import load_config
     from inhouse.identity.keys import Keys
 
@@ -126,7 +116,19 @@ def _keys(
     keys = Keys(loaded, make=make)
     if new:
         print(f"note: {loaded.data} is new: there were no keys yet", file=sys.stderr)
-    return keys, frozenset(loaded.models)
+    return keys, loaded
+
+
+def _until_followed(config: "Config") -> None:
+    """Return once a gateway that runs on this data goes by what was changed, so that what follows
+    in a script may use it."""
+    from inhouse.identity.watch import FOLLOWED_S
+
+    with contextlib.suppress(OSError), (config.data / "lock").open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(FOLLOWED_S)
 
 
 def _shown_once(made: "Made", json: bool) -> None:
@@ -188,26 +190,26 @@ def _plain(key: "StoredKey", now: float) -> dict[str, Any]:
 
 
 def _span(text: str) -> float:
+    from inhouse.config.when import span_s
     from inhouse.errors import UsageError
 
-    match = _SPAN.fullmatch(text)
-    if match is None:
+    span = span_s(text)
+    if span is None:
         raise UsageError(f"'{text}' is no span of time; write 90d, 12h or 30m")
-    return int(match.group(1)) * _SECONDS[match.group(2)]
+    return span
 
 
 def _moment(text: str) -> float | None:
+    from inhouse.config.when import instant, span_s
     from inhouse.errors import UsageError
 
     if not text:
         return None
-    if _SPAN.fullmatch(text):
-        return time.time() + _span(text)
-    try:
-        at = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"'{text}' is no time; write 90d, 12h or a date: 2027-01-31") from error
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    span = span_s(text)
+    at = time.time() + span if span is not None else instant(text)
+    if at is None:
+        raise UsageError(f"'{text}' is no time; write 90d, 12h or a date: 2027-01-31")
+    return at
 
 
 def _iso(at: float) -> str:

@@ -15,7 +15,7 @@ from inhouse.audit.log import append_once
 from inhouse.audit.record import KeyChanged
 from inhouse.config.owner import require_owner
 from inhouse.config.schema import Config
-from inhouse.errors import AuditUnavailable, NegativeAnswer, UsageError
+from inhouse.errors import AuditUnavailable, InhouseError, NegativeAnswer, UsageError
 from inhouse.identity.pepper import pepper
 from inhouse.identity.token import Token, new_id, new_token
 from inhouse.store import keys as store
@@ -162,8 +162,12 @@ class _Change:
     def record(self, key: StoredKey, before: dict[str, str], after: dict[str, str]) -> None:
         """Durable on return. Raises AuditUnavailable, and then nothing is changed."""
         change = KeyChanged(self.now, self.action, key.id, key.owner, actor(), before, after)
-        append_once(self.config, change)
-        self.recorded.append(change)
+        self.recorded.append(change)  # first: whatever comes between, a record of it follows
+        try:
+            append_once(self.config, change)
+        except InhouseError:
+            self.recorded.remove(change)  # it is not there
+            raise
 
 
 def _find(keys: list[StoredKey], name: str, now: float) -> StoredKey:

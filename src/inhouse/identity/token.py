@@ -48,12 +48,6 @@ def id_of(presented: bytes) -> bytes | None:
     return None if match is None else match.group(1)
 
 
-def well_formed(text: str) -> bool:
-    """Whether the form and the checksum are right."""
-    body, _, checksum = text.rpartition("_")
-    return re.fullmatch(PATTERN, text) is not None and checksum == _checksum(body)
-
-
 def _checksum(body: str) -> str:
     return _base62(zlib.crc32(body.encode()), CHECKSUM_CHARS)
 

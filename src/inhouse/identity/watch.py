@@ -22,6 +22,7 @@ from inhouse.store.database import Database
 log = logging.getLogger("inhouse.identity")
 
 POLL_S = 0.5
+FOLLOWED_S = POLL_S + 0.25  # after which a change is known to every ring
 USE_EVERY_S = 30.0
 SAY_EVERY_S = 60.0
 STALE_S = 15.0  # a look that takes so long hangs; it is longer than the database's own patience

@@ -103,7 +103,7 @@ def _sentence(path: Path, error: SQLAlchemyError) -> str:
 
 def _engine(path: Path) -> sa.Engine:
     """Opens the file that is there, and never makes one."""
-    name = f"file:{quote(str(path))}?mode=rw"
+    name = f"file:{quote(os.fsencode(path))}?mode=rw"
 
     def connect() -> sqlite3.Connection:
         # None: transactions begin where we say so, not where the driver guesses
