@@ -154,3 +154,8 @@ def test_a_usual_line_fits_100_columns(
         duration_ms=took_ms,
     )
     assert len(line(row)) <= 100
+
+
+def test_a_line_says_what_screening_found() -> None:
+    row = Row("req_1", 1.0, principal="anna", outcome="answered", verdicts=("iban", "iban", "jwt"))
+    assert line(row).endswith("  [iban, jwt]")

@@ -151,7 +151,8 @@ def denied(record: Denial) -> Row:
 
 
 def line(row: Row) -> str:
-    """A row as one line: time, id, who, model, outcome, its code or the tokens, how long."""
+    """A row as one line: time, id, who, model, outcome, its code or the tokens, how long; and
+    which rules of screening matched, where any did."""
     at = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(row.time))
     tokens = f"{_count(row.prompt_tokens)}+{_count(row.completion_tokens)}"
     outcome, code = printable(row.outcome), printable(row.code or "")
@@ -159,7 +160,9 @@ def line(row: Row) -> str:
     who, model = printable(row.principal) or "-", printable(row.model) or "-"
     left = f"{at} {printable(row.request_id)} {who:<10} {model:<12}"
     right = f"{end:<17} {_took(row.duration_ms):>6}"
-    return f"{left.rstrip().ljust(min(len(left), COLUMNS - 1 - len(right)))} {right}"
+    found = printable(", ".join(dict.fromkeys(row.verdicts)))
+    told = f"{left.rstrip().ljust(min(len(left), COLUMNS - 1 - len(right)))} {right}"
+    return f"{told}  [{found}]" if found else told
 
 
 def printable(text: str) -> str:
