@@ -14,8 +14,16 @@ from collections.abc import Callable
 def main() -> None:
     """Run one command. Exit 0 good, 1 a negative answer, 2 wrong use or configuration."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # while we import: nothing is begun yet
+    sys.unraisablehook = _interrupted_where_nothing_is_raised
     _open_the_first_three()
     sys.exit(run(sys.argv[1:]))
+
+
+def _interrupted_where_nothing_is_raised(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Ctrl-C in a callback of the interpreter's own, as of an import, would be printed and lost."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        os._exit(130)
+    sys.__unraisablehook__(unraisable)
 
 
 def run(arguments: list[str]) -> int:
