@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
+import msgspec
+
 RequestId = NewType("RequestId", str)
 """`req_` and 26 digits of base 32, the time first; sent to the client as `x-request-id`, and the
 first field of both records."""
@@ -64,8 +66,7 @@ class OutcomeKind(StrEnum):
     INTERRUPTED = "interrupted"  # the gateway stopped or died; written at its next start
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens as the engine counted them; None where it did not say."""
 
     prompt_tokens: int | None = None

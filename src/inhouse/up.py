@@ -32,7 +32,6 @@ from inhouse.errors import AuditUnavailable, EngineError, UsageError
 from inhouse.fleet.engine import EngineProcess
 from inhouse.gateway.admit import Queue
 from inhouse.gateway.connection import Connection
-from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import Listener, bind
@@ -260,11 +259,8 @@ async def _listening(
         operations.malformed()
         return malformed_answer(error, gateway.clock())
 
-    async def answer(exchange: Exchange) -> None:
-        await serve(exchange, gateway)
-
     shared = Listening(
-        answer,
+        partial(serve, gateway=gateway),
         malformed,
         head_timeout_s=section.head_timeout_s,
         body_timeout_s=section.body_timeout_s,

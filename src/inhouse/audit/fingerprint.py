@@ -27,6 +27,8 @@ class Fingerprinter:
 
     def of(self, texts: list[str]) -> str:
         """Of several texts in order; each with its length, so that no two lists look alike."""
-        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-        message = b"".join(b"%d:%b" % (len(each), each) for each in encoded)
+        message = b""
+        for text in texts:
+            encoded = text.encode("utf-8", "surrogatepass")
+            message += b"%d:%b" % (len(encoded), encoded)
         return hmac.digest(self._key, message, "sha256").hex()

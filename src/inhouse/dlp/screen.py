@@ -7,7 +7,6 @@ What a text can cost is bounded: a rule that found enough, or that was tried in 
 not tried again for that request.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -38,8 +37,8 @@ class Findings:
 
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
-        self._found: Counter[str] = Counter()
-        self._in_vain: Counter[str] = Counter()
+        self._found: dict[str, int] = {}
+        self._in_vain: dict[str, int] = {}
         self._done: set[str] = set()
 
     def wants(self, rule: Rule) -> bool:
@@ -47,13 +46,13 @@ class Findings:
 
     def in_vain(self, rule: Rule) -> None:
         """A number was one but for its check digit."""
-        self._in_vain[rule.id] += 1
-        if self._in_vain[rule.id] >= MOST_LIKENESSES:
+        count = self._in_vain[rule.id] = self._in_vain.get(rule.id, 0) + 1
+        if count >= MOST_LIKENESSES:
             self._finish(rule, "more likenesses than are looked at")
 
     def found(self, rule: Rule, place: str) -> None:
-        self._found[rule.id] += 1
-        if self._found[rule.id] <= MOST_NOTED:
+        count = self._found[rule.id] = self._found.get(rule.id, 0) + 1
+        if count <= MOST_NOTED:
             self.verdicts.append(Verdict(rule.id, rule.klass, place))
         else:
             self._finish(rule, "and more")

@@ -22,6 +22,18 @@ def scan(screener: Screener, texts: Sequence[str]) -> list[Verdict]:
     return findings.verdicts
 
 
+def clear(screener: Screener, texts: Sequence[str]) -> bool:
+    """Whether one step is enough to see that nothing in these texts can be sensitive."""
+    size = 0
+    for text in texts:
+        size += len(text) + 1
+    return size <= STEP_CHARS and not screener.matching(_joined(texts))
+
+
+def _joined(texts: Sequence[str]) -> bytes:
+    return "\n".join(map(plain, texts)).encode("utf-8", "replace")
+
+
 def steps(screener: Screener, texts: Sequence[str], findings: Findings) -> Iterator[None]:
     """Look at texts; between two steps somebody else may have a turn."""
     first, size = 0, 0
@@ -40,8 +52,7 @@ def steps(screener: Screener, texts: Sequence[str], findings: Findings) -> Itera
 def _together(
     screener: Screener, texts: Sequence[str], first: int, last: int, findings: Findings
 ) -> None:
-    batch = [plain(text) for text in texts[first:last]]
-    if not screener.matching("\n".join(batch).encode("utf-8", "replace")):
+    if not screener.matching(_joined(texts[first:last])):
         return
     for index in range(first, last):
         window = Window(screener, findings, index)

@@ -30,16 +30,17 @@ class Queue:
 
     async def __aenter__(self) -> None:
         """Take a place, waiting for one if need be; leaving the context passes it on."""
-        await self._enter()
+        if not self._waiting and self.running < self._capacity():
+            self.running += 1
+        else:
+            await self._enter()
 
     async def __aexit__(self, *error: object) -> None:
         self.running -= 1
-        self.wake()
+        if self._waiting:
+            self.wake()
 
     async def _enter(self) -> None:
-        if not self._waiting and self.running < self._capacity():
-            self.running += 1
-            return
         if not self._capacity():
             self.running += 1  # no engine is up: `choose` says why; there is nothing to wait for
             return

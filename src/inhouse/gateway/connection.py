@@ -17,6 +17,7 @@ import enum
 from inhouse.gateway.exchange import ClientGone, Exchange
 from inhouse.gateway.http1 import ChunkedBody, Head, HeadReader, Malformed
 from inhouse.gateway.listening import Listening
+from inhouse.gateway.origin import plain
 
 HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and of a next request
 LINGER_S = 2.0  # for a client to read our last words before the connection goes
@@ -44,7 +45,6 @@ class Connection(asyncio.Protocol):
         "_left",
         "_overrun",
         "_progress_at",
-        "_shared",
         "_since",
         "_task",
         "_unsent",
@@ -53,12 +53,13 @@ class Connection(asyncio.Protocol):
         "deadline",
         "exchange",
         "peer",
+        "shared",
         "state",
         "transport",
     )
 
     def __init__(self, shared: Listening) -> None:
-        self._shared = shared
+        self.shared = shared
         self.state = State.HEAD
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
         self.peer = ""
@@ -82,14 +83,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # a TCP server's transport is one
-        if len(self._shared.connections) >= self._shared.max_connections or self._shared.stopping:
+        if len(self.shared.connections) >= self.shared.max_connections or self.shared.stopping:
             transport.close()
             return
         peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if peer else ""
-        self._shared.connections.add(self)
+        self.peer = plain(peer[0]) if peer else ""
+        self.shared.connections.add(self)
         self.transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self.deadline = self._shared.loop.time() + self._shared.head_timeout_s
+        self.deadline = self.shared.loop.time() + self.shared.head_timeout_s
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -109,7 +110,7 @@ class Connection(asyncio.Protocol):
         return False  # a client that has said its last is gone: the transport closes
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._shared.connections.discard(self)
+        self.shared.connections.discard(self)
         self._wake_writer()
         exchange, task = self.exchange, self._task
         if exchange is not None and task is not None:
@@ -118,7 +119,7 @@ class Connection(asyncio.Protocol):
             task.cancel()
 
     def pause_writing(self) -> None:
-        self._writable = self._shared.loop.create_future()
+        self._writable = self.shared.loop.create_future()
 
     def resume_writing(self) -> None:
         self._wake_writer()
@@ -132,7 +133,7 @@ class Connection(asyncio.Protocol):
         found = self._heads.feed(data)
         if found is None:
             if not begun:
-                self.deadline = self._shared.loop.time() + self._shared.head_timeout_s
+                self.deadline = self.shared.loop.time() + self.shared.head_timeout_s
             return
         head, rest = found
         self._begin(head)
@@ -140,7 +141,7 @@ class Connection(asyncio.Protocol):
             self.data_received(rest)
 
     def _begin(self, head: Head) -> None:
-        shared = self._shared
+        shared = self.shared
         now = self._since = shared.loop.time()
         self._wanted = -1
         self._kept = 0
@@ -158,7 +159,7 @@ class Connection(asyncio.Protocol):
 
     async def _run(self, exchange: Exchange) -> None:
         try:
-            await self._shared.answer(exchange)
+            await self.shared.answer(exchange)
         except (ClientGone, asyncio.CancelledError):
             self.transport.abort()
         finally:
@@ -187,7 +188,7 @@ class Connection(asyncio.Protocol):
             self._body.clear()
         if done:
             self.state = State.ANSWER
-            self.deadline = self._since + self._shared.request_timeout_s
+            self.deadline = self._since + self.shared.request_timeout_s
             if excess:
                 self._take_ahead(excess)
         if self.exchange is not None:
@@ -214,6 +215,23 @@ class Connection(asyncio.Protocol):
         except Malformed as malformed:
             self._refuse(malformed)
 
+    def body_at_hand(self) -> bytes | None:
+        """The whole body, where it came right behind its head, as most do."""
+        ahead, left = self._ahead, self._left
+        if len(ahead) < left or self._wanted >= 0 or self._chunked or self.state is not State.BODY:
+            return None
+        self.state = State.ANSWER
+        self.deadline = self._since + self.shared.request_timeout_s
+        self._wanted = self._kept = left
+        self._left = 0
+        self._ahead = b""
+        if len(ahead) > HELD_BYTES:
+            self.transport.resume_reading()
+        if len(ahead) > left:
+            self._take_ahead(ahead[left:])
+            return ahead[:left]
+        return ahead
+
     def taken_body(self) -> bytes:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
@@ -232,17 +250,16 @@ class Connection(asyncio.Protocol):
         return bool(self._kept or self._ahead)
 
     @property
-    def fields(self) -> bytes:
-        return self._shared.fields
-
-    @property
     def can_keep(self) -> bool:
         """Whether a next request can be read behind this one's answer."""
-        return self._request_whole and not self._overrun and not self._shared.stopping
+        if self.state is not State.ANSWER and not self._body_passed_over:
+            return False
+        return not self._overrun and not self.shared.stopping
 
     @property
-    def _request_whole(self) -> bool:
-        return self.state is State.ANSWER or (
+    def _body_passed_over(self) -> bool:
+        """The body came whole, and nobody asked for it."""
+        return (
             self.state is State.BODY
             and self._chunked is None
             and self._wanted < 0
@@ -271,7 +288,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def write_timeout_s(self) -> float:
-        return self._shared.write_timeout_s
+        return self.shared.write_timeout_s
 
     @property
     def busy(self) -> bool:
@@ -296,9 +313,9 @@ class Connection(asyncio.Protocol):
             self._ahead = self._ahead[self._left :]
             self.transport.resume_reading()
         self.state = State.HEAD
-        self.deadline = self._shared.loop.time() + self._shared.idle_timeout_s
+        self.deadline = self.shared.loop.time() + self.shared.idle_timeout_s
         if self._ahead:
-            self._shared.loop.call_soon(self._go_on)
+            self.shared.loop.call_soon(self._go_on)
 
     def _wait_its_turn(self, data: bytes) -> None:
         """What comes behind bytes that are not read yet waits behind them."""
@@ -320,7 +337,7 @@ class Connection(asyncio.Protocol):
             exchange.wake()
             self.state = State.LINGER
             return
-        self.write(self._shared.malformed(self, malformed))
+        self.write(self.shared.malformed(self, malformed))
         self._linger()
 
     def _linger(self) -> None:
@@ -341,7 +358,7 @@ class Connection(asyncio.Protocol):
         if unsent:
             if not self._unsent or unsent < self._unsent:
                 self._progress_at = now
-            elif now - self._progress_at > self._shared.write_timeout_s:
+            elif now - self._progress_at > self.shared.write_timeout_s:
                 self.transport.abort()
                 return
         self._unsent = unsent
@@ -355,7 +372,7 @@ class Connection(asyncio.Protocol):
         if self.state is not State.BODY or self._wanted < 0:
             return False
         due_s = now - self._since - BODY_GRACE_S
-        return due_s > 0 and self._kept < due_s * self._shared.body_bytes_per_s
+        return due_s > 0 and self._kept < due_s * self.shared.body_bytes_per_s
 
     def cut_off(self) -> None:
         """The gateway stops and can wait no longer: the request's task says so, and ends."""
@@ -365,7 +382,7 @@ class Connection(asyncio.Protocol):
 
     def _expire(self) -> None:
         if self.exchange is not None and self._task is not None:
-            self.deadline = self._shared.loop.time() + self._shared.request_timeout_s
+            self.deadline = self.shared.loop.time() + self.shared.request_timeout_s
             late, self.exchange.late = self.exchange.late, True
             self.exchange.wake()
             if self.state is State.ANSWER or late:

@@ -29,36 +29,21 @@ class BodyTooLarge(Exception):
 class Exchange:
     """One request and its answer, as the stages see it."""
 
-    __slots__ = (
-        "_connection",
-        "_keep",
-        "_waiter",
-        "began",
-        "bytes_out",
-        "ended",
-        "gone",
-        "head",
-        "late",
-        "malformed",
-        "request_id",
-        "started",
-        "stopped",
-    )
+    request_id = ""
+    started = False  # the status line went out
+    ended = False
+    gone = False  # the client closed
+    late = False  # a deadline passed; the task was woken or cancelled for it
+    stopped = False  # the gateway stops; the task was cancelled for it
+    malformed: Malformed | None = None
+    bytes_out = 0
+    _keep = False
+    _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, connection: "Connection", head: Head, began: float) -> None:
         self._connection = connection
-        self._waiter: asyncio.Future[None] | None = None
-        self._keep = False
         self.head = head
         self.began = began  # loop time, seconds
-        self.request_id = ""
-        self.started = False  # the status line went out
-        self.ended = False
-        self.gone = False  # the client closed
-        self.late = False  # a deadline passed; the task was woken or cancelled for it
-        self.stopped = False  # the gateway stops; the task was cancelled for it
-        self.malformed: Malformed | None = None
-        self.bytes_out = 0
 
     @property
     def peer(self) -> str:
@@ -78,6 +63,9 @@ class Exchange:
         connection = self._connection
         if self.head.length > most_bytes:
             raise BodyTooLarge
+        body = connection.body_at_hand()
+        if body is not None:
+            return body
         if connection.awaits_body:
             if self.head.expects_continue and not connection.body_begun:
                 connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -114,7 +102,7 @@ class Exchange:
         self.started = True
         self._connection.write(
             b"HTTP/1.1 %d %s\r\n%s%s%s\r\n"
-            % (status, REASONS.get(status, b"-"), fields, self._connection.fields, framing)
+            % (status, REASONS.get(status, b"-"), fields, self._connection.shared.fields, framing)
         )
 
     def write(self, data: bytes) -> None:
@@ -150,7 +138,7 @@ class Exchange:
             status,
             REASONS.get(status, b"-"),
             fields,
-            self._connection.fields,
+            self._connection.shared.fields,
             b"" if keep else b"connection: close\r\n",
             len(body),
         )

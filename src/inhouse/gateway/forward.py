@@ -29,18 +29,14 @@ MAX_COMPLAINT_BYTES = 16_384
 class Answer:
     """One engine's answer, being read. A context: on leaving it the engine is let go."""
 
-    __slots__ = ("_connection", "_first", "reader", "target")
+    __slots__ = ("_connection", "_first", "reader", "target", "whole")
 
     def __init__(self, target: Target, connection: EngineConnection, reader: Reader) -> None:
         self.target = target
         self.reader = reader
         self._connection = connection
         self._first = b""
-
-    @property
-    def whole(self) -> bool:
-        """It goes out in one piece."""
-        return self.reader.content_type == b"application/json"
+        self.whole = reader.content_type == b"application/json"  # it goes out in one piece
 
     async def begin(self, most_bytes: int) -> None:
         """Read until there is something to send: the first events, or the whole answer."""
@@ -65,13 +61,21 @@ class Answer:
                 raise EngineBroke(f"{self.target.name} ended its answer without finishing it")
 
     async def _read_whole(self, most_bytes: int) -> None:
-        reader, size = self.reader, 0
-        while data := await self._connection.read():
-            self.target.pieces += 1
-            size += len(data)
-            if size > most_bytes:
-                raise EngineBroke(f"{self.target.name} answered with more than {most_bytes} bytes")
-            reader.feed(data)
+        reader, connection, size = self.reader, self._connection, 0
+        while True:
+            data = connection.taken()
+            if data:
+                self.target.pieces += 1
+                size += len(data)
+                if size > most_bytes:
+                    raise EngineBroke(
+                        f"{self.target.name} answered with more than {most_bytes} bytes"
+                    )
+                reader.feed(data)
+            elif connection.complete:
+                break
+            else:
+                await connection.arrival()
         reader.finish()
         if reader.fault is not None or not reader.complete:
             raise EngineBroke(

@@ -16,9 +16,16 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
+def plain(address: str) -> str:
+    """An address as it is written nowhere twice: an IPv4 one within IPv6 as itself."""
+    return _address(address) or address
+
+
 def origin(peer: str, forwarded: bytes | None, trusted: tuple[Network, ...]) -> str:
-    """The client's address; the nearest one that is believed where the field is not sound."""
-    peer = _address(peer) or peer
+    """The client's address; the nearest one that is believed where the field is not sound.
+
+    `peer` is the connection's, made `plain` once for all of its requests.
+    """
     if not trusted or forwarded is None or not _among(peer, trusted):
         return peer
     nearest = peer

@@ -69,8 +69,10 @@ class Gateway:
 async def serve(exchange: Exchange, gateway: Gateway) -> None:
     """Answer one request, and record how it ended."""
     try:
-        forwarded = exchange.head.fields.get(b"x-forwarded-for")
-        address = origin(exchange.peer, forwarded, gateway.proxies)
+        address = exchange.peer
+        if gateway.proxies:
+            forwarded = exchange.head.fields.get(b"x-forwarded-for")
+            address = origin(address, forwarded, gateway.proxies)
         entry = Entry(gateway.audit, gateway.clock, address)
     except AuditUnavailable as error:
         _refuse_unrecorded(exchange, gateway, error)
@@ -138,7 +140,8 @@ async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answ
     gate = gateway.screening.answer()
     entry.verdicts_out = gate.verdicts
     if answer.whole:
-        await gate.whole(reader.ending)
+        if gate.looks:
+            await gate.whole(reader.ending)
     else:
         head += b"x-accel-buffering: no\r\n"  # for an nginx in front
         await _stream(exchange, head, answer, gate)

@@ -8,7 +8,7 @@ first, and the last byte of an answer goes out after the second.
 """
 
 import asyncio
-import random
+import os
 
 from inhouse.audit.log import AuditLog
 from inhouse.audit.record import Denial, Intent, Outcome, VerdictNote, cut
@@ -18,7 +18,6 @@ from inhouse.telemetry import Clock
 from inhouse.upstream.dialects.shapes import Ask, Reader
 from inhouse.upstream.pool import Target
 
-_CHANCE = random.SystemRandom()
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _SHIFTS = range(120, -1, -10)
@@ -26,36 +25,30 @@ _SHIFTS = range(120, -1, -10)
 
 def new_request_id(now: float) -> RequestId:
     """48 bits of milliseconds and 80 of chance in base 32, so that ids sort by time."""
-    number = (int(now * 1000) << 80 | _CHANCE.getrandbits(80)) << 2
+    number = (int(now * 1000) << 80 | int.from_bytes(os.urandom(10))) << 2
     return RequestId("req_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS]))
 
 
 class Entry:
-    """One request in the log, from its first byte to its end."""
+    """One request in the log, from its first byte to its end.
 
-    __slots__ = (
-        "_clock",
-        "_end",
-        "_intent",
-        "_log",
-        "address",
-        "ask",
-        "began",
-        "bytes_in",
-        "claimed_key",
-        "closed",
-        "engine",
-        "engine_model",
-        "fingerprints",
-        "first_byte_ms",
-        "principal",
-        "reader",
-        "request_id",
-        "route",
-        "rule",
-        "verdicts",
-        "verdicts_out",
-    )
+    What is not known yet stands at its default in the class: a request sets few of them twice.
+    """
+
+    route = ""
+    principal: Principal | None = None
+    claimed_key: str | None = None
+    fingerprints = "", ""  # of the whole prompt, and of what the user said last
+    ask: Ask | None = None
+    bytes_in = 0
+    rule = ""
+    engine: str | None = None
+    engine_model: str | None = None
+    reader: Reader | None = None
+    first_byte_ms: float | None = None
+    closed = False
+    _intent: "asyncio.Future[None] | None" = None
+    _end: "asyncio.Future[None] | None" = None
 
     def __init__(self, audit: AuditLog, clock: Clock, address: str) -> None:
         """Raises AuditUnavailable where the log is known not to take records now."""
@@ -65,22 +58,8 @@ class Entry:
         self.began = clock()
         self.request_id = new_request_id(self.began)
         self.address = address
-        self.route = ""
-        self.principal: Principal | None = None
-        self.claimed_key: str | None = None
-        self.fingerprints = "", ""  # of the whole prompt, and of what the user said last
-        self.ask: Ask | None = None
-        self.bytes_in = 0
-        self.rule = ""
         self.verdicts: list[VerdictNote] = []
         self.verdicts_out: list[VerdictNote] = []
-        self.engine: str | None = None
-        self.engine_model: str | None = None
-        self.reader: Reader | None = None
-        self.first_byte_ms: float | None = None
-        self._intent: asyncio.Future[None] | None = None
-        self._end: asyncio.Future[None] | None = None
-        self.closed = False
 
     async def intent(self) -> None:
         """What is about to be asked of a model, and on whose right. Durable on return."""
@@ -94,8 +73,8 @@ class Entry:
                 address=self.address,
                 principal_id=principal.id,
                 principal_name=principal.name,
-                dialect=ask.dialect.value,
-                operation=ask.operation.value,
+                dialect=ask.dialect,
+                operation=ask.operation,
                 route=self.route,
                 model=cut(ask.model),
                 stream=ask.stream,
@@ -183,9 +162,9 @@ class Entry:
         return Outcome(
             request_id=self.request_id,
             time=self._clock(),
-            outcome=outcome.value,
+            outcome=outcome,
             status=status,
-            code=code.value if code else None,
+            code=code,
             engine=self.engine,
             engine_model=self.engine_model,
             prompt_tokens=usage.prompt_tokens,
@@ -205,13 +184,13 @@ class Entry:
             time=self.began,
             address=self.address,
             route=self.route,
-            outcome=outcome.value,
+            outcome=outcome,
             status=status,
-            code=code.value if code else None,
+            code=code,
             principal_id=principal.id if principal else None,
             principal_name=principal.name if principal else None,
-            dialect=ask.dialect.value if ask else None,
-            operation=ask.operation.value if ask else None,
+            dialect=ask.dialect if ask else None,
+            operation=ask.operation if ask else None,
             model=cut(ask.model) if ask else None,
             bytes_in=self.bytes_in,
             verdicts=self.verdicts,

@@ -12,7 +12,7 @@ from inhouse.audit.record import VerdictNote
 from inhouse.config.schema import DlpSection
 from inhouse.dlp.screen import UNREADABLE, Findings, Screener, Verdict
 from inhouse.dlp.stream import AnswerScreen
-from inhouse.dlp.texts import steps
+from inhouse.dlp.texts import clear, steps
 from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.shapes import Ask
 from inhouse.upstream.dialects.spoken import Unreadable, events, spoken, spoken_whole
@@ -109,7 +109,7 @@ class Screening:
 
     async def look(self, ask: Ask) -> list[VerdictNote]:
         """What is found in a prompt."""
-        if self._dlp.prompt == OFF:
+        if self._dlp.prompt == OFF or clear(self._screener, ask.texts):
             return []
         findings = Findings()
         await _scan(self._screener, ask.texts, findings)

@@ -22,7 +22,7 @@ class Meter:
     def count(self, entry: Entry, dialect: Dialect, outcome: OutcomeKind, status: int) -> None:
         """One request ended."""
         model = self._model(entry)
-        self._traffic.requests[dialect.value, model, outcome.value, status] += 1
+        self._traffic.requests[dialect, model, outcome, status] += 1
         if entry.tokens_made and model != UNKNOWN:
             self._traffic.models[model].completion_tokens += entry.tokens_made
 
@@ -41,8 +41,7 @@ class Meter:
         """One whole answer was given."""
         model = self._model(entry)
         if entry.ask is not None:
-            key = (entry.ask.dialect.value, model, OutcomeKind.ANSWERED.value, 200)
-            self._traffic.requests[key] += 1
+            self._traffic.requests[entry.ask.dialect, model, OutcomeKind.ANSWERED, 200] += 1
         traffic = self._traffic.models[model]
         traffic.duration_s.observe(entry.duration_ms() / 1000)
         traffic.first_byte_s.observe((entry.first_byte_ms or 0.0) / 1000)

@@ -77,7 +77,8 @@ class EngineClient:
             self._loop.call_later(SWEEP_S, self._sweep)
         try:
             connection.send(head, body, first_s, stall_s)
-            await connection.head()
+            while not connection.status:
+                await connection.arrival()
         except BaseException:
             self._working.discard(connection)
             connection.close()

@@ -77,10 +77,10 @@ class EngineConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.last_used = 0.0
         self._first_s = self._stall_s = self._since = 0.0
+        self._parser = httptools.HttpResponseParser(self)  # reads one answer after another
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._head_bytes = 0
@@ -187,21 +187,37 @@ class EngineConnection(asyncio.Protocol):
         else:
             self.transport.writelines((head, body))
 
-    async def head(self) -> int:
-        """The status, once the headers came."""
-        while not self.status:
-            await self._wait()
-        return self.status
-
     async def read(self) -> bytes:
         """What came since the last call; b"" once the answer has ended properly."""
         while not self._held:
             if self.complete:
                 return b""
-            await self._wait()
-        data = self._taken()
-        self.resume()
+            await self.arrival()
+        return self.taken()
+
+    def taken(self) -> bytes:
+        """What came since the last call, without waiting."""
+        held = self._held
+        data = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
+        self._held_bytes = 0
+        if self._paused:
+            self.resume()
         return data
+
+    async def arrival(self) -> None:
+        """Until something came: the status, more of the body, its end. Raises EngineError."""
+        if self._error is not None:
+            raise self._error
+        if self.transport is None:
+            raise EngineBroke(f"{self._address} closed the connection within its answer")
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+        if self._error is not None and not self._held:
+            raise self._error
 
     def follow(self, follower: Follower | None) -> None:
         """From now on the answer goes to `follower` as it comes; or, with None, is read again."""
@@ -271,26 +287,6 @@ class EngineConnection(asyncio.Protocol):
             follower.broke(self._error)
         else:
             follower.ended()
-
-    def _taken(self) -> bytes:
-        held = self._held
-        data = held[0] if len(held) == 1 else b"".join(held)
-        held.clear()
-        self._held_bytes = 0
-        return data
-
-    async def _wait(self) -> None:
-        if self._error is not None:
-            raise self._error
-        if self.transport is None:
-            raise EngineBroke(f"{self._address} closed the connection within its answer")
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-        if self._error is not None and not self._held:
-            raise self._error
 
     def _break(self, sentence: str) -> None:
         if self._error is None:

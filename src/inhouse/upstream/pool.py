@@ -1,17 +1,17 @@
 """The engines behind each model name, and which of them takes the next request."""
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from inhouse.config.schema import Config, Engine, Model, UpstreamSection
 from inhouse.config.secrets import Secret
-from inhouse.domain import EngineKind
 from inhouse.errors import EngineError
 from inhouse.upstream.client import EngineClient
 from inhouse.upstream.connection import EngineConnection
 from inhouse.upstream.dialects.shapes import Rendered
-from inhouse.upstream.health import Health
+from inhouse.upstream.health import Health, State
 
 
 class Target:
@@ -19,6 +19,8 @@ class Target:
 
     def __init__(self, engine: Engine, upstream: UpstreamSection) -> None:
         self.engine = engine
+        self.name = engine.name
+        self.kind = engine.kind
         self.health = Health(upstream.fall, upstream.rise)
         self.model = engine.model  # its name there; a llama.cpp server tells us its own
         self.changed: Callable[[Target], None] = _nobody  # told when its health is another
@@ -31,14 +33,6 @@ class Target:
         self._head = b""
         if engine.url:
             self.attach(engine.url, engine.api_key)
-
-    @property
-    def name(self) -> str:
-        return self.engine.name
-
-    @property
-    def kind(self) -> EngineKind:
-        return self.engine.kind
 
     def attach(self, url: str, api_key: Secret) -> None:
         """The engine listens here now."""
@@ -58,9 +52,9 @@ class Target:
         if self.health.restarted(reason):
             self.changed(self)
 
-    async def send(
+    def send(
         self, rendered: Rendered, request_id: str, first_s: float | None = None
-    ) -> EngineConnection:
+    ) -> Awaitable[EngineConnection]:
         """Send a request and wait for the status. Raises EngineError."""
         client = self._client
         if client is None:
@@ -73,7 +67,7 @@ class Target:
             len(body),
         )
         upstream = self._upstream
-        return await client.send(
+        return client.send(
             head, body, first_s or upstream.first_byte_timeout_s, upstream.stall_timeout_s
         )
 
@@ -105,10 +99,13 @@ def _nobody(_: Target) -> None:
 
 def least_outstanding(targets: Iterable[Target], tried: Iterable[Target]) -> Target | None:
     """The healthy engine with the least work for its size; None where there is none left."""
-    free = [target for target in targets if target.health.up and target not in tried]
-    return min(
-        free, key=lambda target: target.outstanding / target.engine.concurrency, default=None
-    )
+    best, least = None, math.inf
+    for target in targets:
+        if target.health.state is State.UP and target not in tried:
+            load = target.outstanding / target.engine.concurrency
+            if load < least:
+                best, least = target, load
+    return best
 
 
 class Pool:
@@ -127,7 +124,15 @@ class Pool:
     def places(self, model: str) -> Callable[[], int]:
         """How many requests the model's healthy engines serve at once, asked anew each time."""
         targets = self.targets[model]
-        return lambda: sum(each.engine.concurrency for each in targets if each.health.up)
+
+        def places() -> int:
+            count = 0
+            for target in targets:
+                if target.health.state is State.UP:
+                    count += target.engine.concurrency
+            return count
+
+        return places
 
     def every(self) -> list[Target]:
         return [target for targets in self.targets.values() for target in targets]

@@ -137,6 +137,15 @@ _ITEMS = frozenset(
     }
 )
 
+
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What most messages are: somebody, and a text."""
+
+    role: str
+    content: str
+
+
+_PLAIN = msgspec.json.Decoder(list[_PlainMessage])
 _MESSAGES = msgspec.json.Decoder(list[_Message])
 _INPUT = msgspec.json.Decoder(str | list[_Item])
 _NESTED: dict[str, type[msgspec.Struct]] = {
@@ -167,6 +176,18 @@ class Read(NamedTuple):
 
 def read_messages(raw: msgspec.Raw) -> Read:
     """The messages of a chat. Raises Refusal for a part that is unknown, or fetches."""
+    try:
+        plain = _PLAIN.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_any(raw)
+    last = ""
+    for message in plain:
+        if message.content and message.role == "user":
+            last = message.content
+    return Read([message.content for message in plain if message.content], last, len(plain), [])
+
+
+def _read_any(raw: msgspec.Raw) -> Read:
     messages, texts = decode_known(raw, _MESSAGES, _Message, _NESTED, "messages")
     last = ""
     for place, message in enumerate(messages):

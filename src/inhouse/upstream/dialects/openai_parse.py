@@ -156,7 +156,8 @@ def _read_chat(ask: Ask, limits: LimitsSection) -> None:
         raise invalid("messages", "missing: a list of messages is required")
     read = read_messages(ask.fields["messages"])
     _bound_messages("messages", read.messages, limits)
-    bound_images("messages", read.images, limits)
+    if read.images:
+        bound_images("messages", read.images, limits)
     if read.is_odd:
         ask.fields["messages"] = straightened(ask.fields["messages"])
     ask.texts.extend(read.texts)

@@ -219,7 +219,8 @@ class ChoicesWhole(WholeReader):
 
     def _judge(self, body: bytes) -> None:
         chunk = _CHUNK.decode(body)
-        _refuse_fault(chunk.error)
+        if chunk.error is not None:
+            _refuse_fault(chunk.error)
         if not chunk.choices:
             raise EngineError("answered 200 with an answer that has no choices")
         for choice in chunk.choices:

@@ -17,6 +17,7 @@ from inhouse.upstream.dialects.sse import ENDS, EventSplitter, event, lone, spli
 
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
+NOT_COUNTED = Usage()
 REPORTED = "reported an error"
 """An engine's own words about its error may quote the prompt, so no log repeats them."""
 
@@ -53,7 +54,7 @@ class Progress:
         self.complete = False
         self.ending = b""
         self.fault: str | None = None
-        self.usage = Usage()
+        self.usage = NOT_COUNTED
         self.finish_reason: str | None = None
         self.events = 0
         self.served_model: str | None = None

@@ -8,7 +8,6 @@ is durable, and knows whether the engine finished properly. Where the engine spe
 dialect, what `feed` returns is what came in, byte for byte; where it does not, it is translated.
 """
 
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -20,8 +19,7 @@ LLAMACPP_KINDS = frozenset({EngineKind.EMBEDDED, EngineKind.LLAMACPP})
 """The kinds that are llama.cpp's server, started by us or not."""
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(msgspec.Struct):
     """A request, parsed once. `fields` are the raw values of the body's top level, by name,
     without those that are accepted and kept from engines (`user`, `metadata`).
 
@@ -39,7 +37,7 @@ class Ask:
     max_tokens: int | None = None  # the bound on the answer that the client asked for
     choices: int = 1  # how many answers the client asked for (n, best_of)
     wants_usage: bool = False  # OpenAI streams: the client asked for the usage event itself
-    facts: dict[str, object] = field(default_factory=dict)  # what a translator needs again
+    facts: dict[str, object] = {}  # of each its own: what a translator needs again
     asked_as: str | None = None  # where the client named the model otherwise than by its alias
 
     @property
@@ -48,8 +46,7 @@ class Ask:
         return self.asked_as or self.model
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(msgspec.Struct, frozen=True):
     """What is sent to an engine: a path, a body, and how to read what comes back."""
 
     path: str

@@ -116,14 +116,17 @@ def render(
     Raises Refusal (not_spoken) for what this kind of engine cannot be asked.
     """
     if kind in SPOKEN_BY[ask.operation] and not _dropped(ask, kind):
-        return _NATIVE[DIALECT[ask.operation]](ask, engine_model, max_tokens)
+        return _NATIVE[ask.dialect](ask, engine_model, max_tokens)
     return _TRANSLATE[ask.operation](ask, kind, engine_model, max_tokens, now)
 
 
 def _dropped(ask: Ask, kind: EngineKind) -> bool:
     """Whether an engine that speaks the dialect would pass over a part of this request."""
-    anthropics = DIALECT[ask.operation] is Dialect.ANTHROPIC
-    return anthropics and kind in LLAMACPP_KINDS and anthropic.dropped_by_llamacpp(ask)
+    return (
+        ask.dialect is Dialect.ANTHROPIC
+        and kind in LLAMACPP_KINDS
+        and anthropic.dropped_by_llamacpp(ask)
+    )
 
 
 def error_shape(dialect: Dialect, operation: Operation | None = None) -> ErrorShape:
