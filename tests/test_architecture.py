@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "inhouse"
-PLAIN = frozenset({"domain", "errors", "telemetry"})
+PLAIN = frozenset({"domain", "errors", "mac", "telemetry"})
 COMPOSITION = frozenset({"cli", "up", "process", "greeting", "__main__", "__init__"})
 """What puts the rooms together may import any of them."""
 

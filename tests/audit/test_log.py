@@ -26,6 +26,7 @@ from inhouse.audit.record import Gap, Intent, Outcome, Read, Repaired, Resumed, 
 from inhouse.audit.segment import Link, Place, line_of, mac_of, segments, walk
 from inhouse.audit.verify import verify
 from inhouse.errors import AuditUnavailable, UsageError
+from inhouse.mac import Mac
 
 KEY = bytes(range(32))
 
@@ -604,7 +605,7 @@ async def test_records_of_no_known_kind_do_not_keep_a_gateway_from_starting(
 ) -> None:
     """A newer version wrote them; verify tells, a start goes on."""
     raw = b'{"kind":"from-the-future","time":1.0}'
-    mac = mac_of(KEY, Link(), 1, raw)
+    mac = mac_of(Mac(KEY), bytes(32), 1, raw)
     line = line_of(1, mac, raw)
     tmp_path.joinpath("000001.jsonl").write_bytes(line)
     write_head(Files(), head_path(tmp_path), KEY, Place(1, len(line), Link(1, mac)), 1.0)

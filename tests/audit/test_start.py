@@ -25,6 +25,7 @@ from inhouse.audit.recover import left_open
 from inhouse.audit.segment import Link, Place, line_of, mac_of, segments
 from inhouse.audit.verify import verify
 from inhouse.errors import AuditUnavailable
+from inhouse.mac import Mac
 
 STOPPED = """
 import os, signal, sys, time
@@ -301,7 +302,7 @@ async def test_a_planted_segment_hides_nothing(tmp_path: Path) -> None:
 
 async def test_numbers_of_more_than_six_digits_go_on(tmp_path: Path) -> None:
     raw = encode(intent(1))
-    mac = mac_of(KEY, Link(), 1, raw)
+    mac = mac_of(Mac(KEY), bytes(32), 1, raw)
     line = line_of(1, mac, raw)
     (tmp_path / "999999.jsonl").write_bytes(line)
     place = Place(999_999, len(line), Link(1, mac))

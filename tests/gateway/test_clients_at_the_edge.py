@@ -304,7 +304,7 @@ async def test_a_deadline_on_a_full_buffer_does_not_spoil_the_next_request() -> 
         try:
             while count == 1:
                 exchange.write(b"x" * 65_536)
-                if exchange.paused:
+                if exchange.connection.paused:
                     await exchange.drained()
         except asyncio.CancelledError:
             assert exchange.late

@@ -33,7 +33,7 @@ async def echo(exchange: Exchange) -> None:
         exchange.start(200, b"")
         for _ in range(10):
             exchange.write(body)
-            if exchange.paused:
+            if exchange.connection.paused:
                 await exchange.drained()
         exchange.end(b"end")
     elif exchange.head.path == b"/wait":
@@ -237,7 +237,7 @@ async def test_a_client_that_does_not_read_is_cut_and_its_writer_told() -> None:
         try:
             while True:
                 exchange.write(b"x" * 65_536)
-                if exchange.paused:
+                if exchange.connection.paused:
                     await exchange.drained()
         except (ClientGone, asyncio.CancelledError) as error:
             told.set_result(type(error).__name__)

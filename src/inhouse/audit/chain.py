@@ -34,6 +34,7 @@ from inhouse.audit.recover import (
 from inhouse.audit.segment import Link, Place, line_of, mac_of, segment_path
 from inhouse.domain import OutcomeKind
 from inhouse.errors import AuditUnavailable, UsageError
+from inhouse.mac import Mac
 from inhouse.telemetry import Clock
 
 log = logging.getLogger("inhouse.audit")
@@ -68,6 +69,7 @@ class Chain:
         """`mark` is the file outside of the directory that says how far the log goes."""
         self._directory = directory
         self._key = key
+        self._signs = Mac(key)
         self._segment_bytes = segment_bytes
         self._clock = clock
         self._files = files
@@ -196,12 +198,12 @@ class Chain:
         self._untold = []
 
     def _append(self, batch: list[bytes]) -> None:
-        link, lines = self._at.link, []
+        n, mac, lines = self._at.link.n, self._at.link.mac, []
         for raw in batch:
-            mac = mac_of(self._key, link, link.n + 1, raw)
-            link = Link(link.n + 1, mac)
-            lines.append(line_of(link.n, mac, raw))
-        data = b"".join(lines)
+            n += 1
+            mac = mac_of(self._signs, mac, n, raw)
+            lines.append(line_of(n, mac, raw))
+        data, link = b"".join(lines), Link(n, mac)
         end = Place(self._at.number, self._at.offset + len(data), link)
         try:
             self._files.write(self._file, data)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from inhouse.mac import Mac
+
 ZERO = bytes(32)
 BLOCK_BYTES = 1 << 16
 _NAME = re.compile(r"\d{6}|[1-9]\d{6,}")
@@ -63,8 +65,9 @@ class Found:
     whole: bool  # it ends with a line feed
 
 
-def mac_of(key: bytes, before: Link, n: int, raw: bytes) -> bytes:
-    return hmac.digest(key, before.mac + n.to_bytes(8, "big") + raw, "sha256")
+def mac_of(key: Mac, before: bytes, n: int, raw: bytes) -> bytes:
+    """The mac of record `n`, behind one whose mac is `before`."""
+    return key.digest(before + n.to_bytes(8, "big") + raw)
 
 
 def line_of(n: int, mac: bytes, raw: bytes) -> bytes:
@@ -97,17 +100,18 @@ def walk(path: Path, key: bytes, before: Link, offset: int = 0) -> Iterator[Foun
 
     Lines are numbered from 1 at `offset`.
     """
+    mac = Mac(key)
     with path.open("rb") as file:
         file.seek(offset)
         for number, data in enumerate(file, 1):
-            found = _hold(path.name, number, offset, data, key, before)
+            found = _hold(path.name, number, offset, data, mac, before)
             yield found
             offset = found.end
             if found.line is not None:
                 before = link_of(found.line)
 
 
-def _hold(segment: str, number: int, offset: int, data: bytes, key: bytes, before: Link) -> Found:
+def _hold(segment: str, number: int, offset: int, data: bytes, key: Mac, before: Link) -> Found:
     end, whole = offset + len(data), data.endswith(b"\n")
     line = read_line(data)
     if line is None:
@@ -116,7 +120,7 @@ def _hold(segment: str, number: int, offset: int, data: bytes, key: bytes, befor
     chained = (
         line.n == before.n + 1
         and line_of(line.n, _mac_bytes(line), raw) == data
-        and hmac.compare_digest(mac_of(key, before, line.n, raw), _mac_bytes(line))
+        and hmac.compare_digest(mac_of(key, before.mac, line.n, raw), _mac_bytes(line))
     )
     return Found(segment, number, offset, end, line, chained=chained, whole=whole)
 

@@ -12,7 +12,7 @@ sensitive; those behind it stay too. Most texts end in no such thing, and go out
 from collections import deque
 from collections.abc import Hashable, Iterable
 
-from inhouse.dlp.screen import Findings, Screener, Verdict
+from inhouse.dlp.screen import Findings, Screener
 from inhouse.dlp.window import Window
 
 MOST_TEXTS = 4096
@@ -34,15 +34,12 @@ class AnswerScreen:
         self._screener = screener
         self._hold_back = hold_back
         self._findings = Findings()
+        self.verdicts = self._findings.verdicts
         self._windows: dict[Hashable, Window] = {}
         self._texts = 0  # seen so far, complete ones among them
         self._events = 0
         self._held: deque[tuple[bytes, list[tuple[Window, int]]]] = deque()
         self._held_bytes = 0
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        return self._findings.verdicts
 
     def unreadable(self, why: str) -> None:
         """An event came that cannot be looked at."""

@@ -15,7 +15,8 @@ import asyncio
 import enum
 
 from inhouse.gateway.exchange import ClientGone, Exchange
-from inhouse.gateway.http1 import ChunkedBody, Head, HeadReader, Malformed
+from inhouse.gateway.http1 import Head, HeadReader, Malformed
+from inhouse.gateway.incoming import Body
 from inhouse.gateway.listening import Listening
 from inhouse.gateway.origin import plain
 
@@ -23,6 +24,7 @@ HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and o
 LINGER_S = 2.0  # for a client to read our last words before the connection goes
 WRITE_HIGH_BYTES = 32_768  # beyond this much unread by the client, the engine is read no further
 WRITE_LOW_BYTES = 8_192
+_NO_BODY = Body(0)
 BODY_GRACE_S = 5.0  # before a body's rate is looked at
 
 
@@ -38,20 +40,18 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead",
-        "_body",
-        "_chunked",
         "_heads",
-        "_kept",
-        "_left",
         "_overrun",
         "_progress_at",
         "_since",
         "_task",
+        "_turn",
         "_unsent",
-        "_wanted",
         "_writable",
+        "body",
         "deadline",
         "exchange",
+        "paused",
         "peer",
         "shared",
         "state",
@@ -66,15 +66,13 @@ class Connection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.deadline = 0.0
         self._heads = HeadReader()
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None  # from the first request on
+        self._turn: asyncio.Future[None] | None = None  # it waits for the next one
         self._ahead = b""  # came before its time: of a body not asked for, or of a next request
         self._overrun = False  # more of a next request came than is held: it is not answered
-        self._chunked: ChunkedBody | None = None
-        self._body: list[bytes] = []
-        self._kept = 0  # bytes of the body that came so far
-        self._left = 0  # bytes of a counted body still to come
-        self._wanted = -1  # -1: nobody asked for the body yet; else the most that may come
+        self.body: Body = _NO_BODY  # of the request that is answered
         self._since = 0.0  # when the request began
+        self.paused = False  # the client has more to read than is held for it
         self._writable: asyncio.Future[None] | None = None
         self._unsent = 0  # bytes that the client had not taken at the last sweep
         self._progress_at = 0.0  # when it last took some
@@ -112,13 +110,14 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.shared.connections.discard(self)
         self._wake_writer()
-        exchange, task = self.exchange, self._task
-        if exchange is not None and task is not None:
-            exchange.gone = True
-            exchange.wake()
-            task.cancel()
+        if self.exchange is not None:
+            self.exchange.gone = True
+            self.exchange.wake()
+        if self._task is not None:
+            self._task.cancel()
 
     def pause_writing(self) -> None:
+        self.paused = True
         self._writable = self.shared.loop.create_future()
 
     def resume_writing(self) -> None:
@@ -143,11 +142,7 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head) -> None:
         shared = self.shared
         now = self._since = shared.loop.time()
-        self._wanted = -1
-        self._kept = 0
-        self._body = []
-        self._left = head.length
-        self._chunked = ChunkedBody() if head.length < 0 else None
+        self.body = Body(head.length) if head.length else _NO_BODY
         if head.length:
             self.state = State.BODY
             self.deadline = now + shared.body_timeout_s
@@ -155,44 +150,48 @@ class Connection(asyncio.Protocol):
             self.state = State.ANSWER
             self.deadline = now + shared.request_timeout_s
         self.exchange = Exchange(self, head, now)
-        self._task = shared.loop.create_task(self._run(self.exchange))
+        if self._task is None:
+            self._task = shared.loop.create_task(self._run())
+        elif self._turn is not None:
+            turn, self._turn = self._turn, None
+            turn.set_result(None)
 
-    async def _run(self, exchange: Exchange) -> None:
+    async def _run(self) -> None:
+        """Answer one request after another, for as long as the connection lives."""
         try:
-            await self.shared.answer(exchange)
+            while (exchange := self.exchange) is not None:
+                await self.shared.answer(exchange)
+                if self.exchange is exchange:
+                    return  # it was not ended: there is no way to go on
+                task = self._task
+                while task is not None and task.cancelling():
+                    task.uncancel()  # that was for the last request, which told its client so
+                if self.exchange is None:
+                    self._turn = self.shared.loop.create_future()
+                    await self._turn
         except (ClientGone, asyncio.CancelledError):
-            self.transport.abort()
+            pass
         finally:
             self._task = None
-            if self.exchange is exchange and not exchange.ended:
-                self.transport.abort()
+            self.transport.abort()
 
     def _take_body(self, data: bytes) -> None:
-        if self._wanted < 0:
+        if not self.body.wanted:
             self._ahead = self._ahead + data if self._ahead else data
             if len(self._ahead) > HELD_BYTES:
                 self.transport.pause_reading()
             return
-        if self._chunked is not None:
-            piece = self._chunked.feed(data)
-            done = self._chunked.done
-            excess = self._chunked.excess if done else b""
-        else:
-            piece, excess = data[: self._left], data[self._left :]
-            self._left -= len(piece)
-            done = self._left == 0
-        self._kept += len(piece)
-        if self._kept <= self._wanted:
-            self._body.append(piece)
-        else:
-            self._body.clear()
-        if done:
-            self.state = State.ANSWER
-            self.deadline = self._since + self.shared.request_timeout_s
-            if excess:
-                self._take_ahead(excess)
+        excess = self.body.feed(data)
+        if excess is not None:
+            self._body_came(excess)
         if self.exchange is not None:
             self.exchange.wake()
+
+    def _body_came(self, excess: bytes) -> None:
+        self.state = State.ANSWER
+        self.deadline = self._since + self.shared.request_timeout_s
+        if excess:
+            self._take_ahead(excess)
 
     def _take_ahead(self, data: bytes) -> None:
         """Hold the beginning of a next request. Reading goes on, or nobody would see the client
@@ -204,7 +203,7 @@ class Connection(asyncio.Protocol):
 
     def want_body(self, most_bytes: int) -> None:
         """Somebody who may send a body of at most `most_bytes` sends one."""
-        self._wanted = most_bytes
+        self.body.most_bytes = most_bytes
         ahead, self._ahead = self._ahead, b""
         if not ahead:
             return
@@ -215,39 +214,13 @@ class Connection(asyncio.Protocol):
         except Malformed as malformed:
             self._refuse(malformed)
 
-    def body_at_hand(self) -> bytes | None:
-        """The whole body, where it came right behind its head, as most do."""
-        ahead, left = self._ahead, self._left
-        if len(ahead) < left or self._wanted >= 0 or self._chunked or self.state is not State.BODY:
-            return None
-        self.state = State.ANSWER
-        self.deadline = self._since + self.shared.request_timeout_s
-        self._wanted = self._kept = left
-        self._left = 0
-        self._ahead = b""
-        if len(ahead) > HELD_BYTES:
-            self.transport.resume_reading()
-        if len(ahead) > left:
-            self._take_ahead(ahead[left:])
-            return ahead[:left]
-        return ahead
-
-    def taken_body(self) -> bytes:
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        return body
-
-    @property
-    def body_bytes(self) -> int:
-        return self._kept
-
     @property
     def awaits_body(self) -> bool:
         return self.state is State.BODY
 
     @property
     def body_begun(self) -> bool:
-        return bool(self._kept or self._ahead)
+        return bool(self.body.came or self._ahead)
 
     @property
     def can_keep(self) -> bool:
@@ -259,12 +232,7 @@ class Connection(asyncio.Protocol):
     @property
     def _body_passed_over(self) -> bool:
         """The body came whole, and nobody asked for it."""
-        return (
-            self.state is State.BODY
-            and self._chunked is None
-            and self._wanted < 0
-            and len(self._ahead) >= self._left
-        )
+        return self.state is State.BODY and self.body.within(self._ahead)
 
     # Writing
 
@@ -276,10 +244,6 @@ class Connection(asyncio.Protocol):
             await asyncio.shield(self._writable)
         if self.transport.is_closing():
             raise ClientGone
-
-    @property
-    def paused(self) -> bool:
-        return self._writable is not None
 
     @property
     def seen_through(self) -> bool:
@@ -296,6 +260,7 @@ class Connection(asyncio.Protocol):
         return self.exchange is not None or self.transport.get_write_buffer_size() > 0
 
     def _wake_writer(self) -> None:
+        self.paused = False
         waiter, self._writable = self._writable, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -310,7 +275,7 @@ class Connection(asyncio.Protocol):
             self._linger()
             return
         if self.state is State.BODY:  # it came whole, and nobody wanted it
-            self._ahead = self._ahead[self._left :]
+            self._ahead = self._ahead[self.body.left :]
             self.transport.resume_reading()
         self.state = State.HEAD
         self.deadline = self.shared.loop.time() + self.shared.idle_timeout_s
@@ -369,10 +334,10 @@ class Connection(asyncio.Protocol):
             self._expire()
 
     def _body_crawls(self, now: float) -> bool:
-        if self.state is not State.BODY or self._wanted < 0:
+        if self.state is not State.BODY or not self.body.wanted:
             return False
         due_s = now - self._since - BODY_GRACE_S
-        return due_s > 0 and self._kept < due_s * self.shared.body_bytes_per_s
+        return due_s > 0 and self.body.came < due_s * self.shared.body_bytes_per_s
 
     def cut_off(self) -> None:
         """The gateway stops and can wait no longer: the request's task says so, and ends."""

@@ -41,17 +41,17 @@ class Exchange:
     _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, connection: "Connection", head: Head, began: float) -> None:
-        self._connection = connection
+        self.connection = connection
         self.head = head
         self.began = began  # loop time, seconds
 
     @property
     def peer(self) -> str:
-        return self._connection.peer
+        return self.connection.peer
 
     @property
     def body_bytes(self) -> int:
-        return self._connection.body_bytes
+        return self.connection.body.came
 
     def wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -60,24 +60,22 @@ class Exchange:
 
     async def body(self, most_bytes: int) -> bytes:
         """The whole body, of at most `most_bytes`. Raises BodyTooLarge, Malformed, TimeoutError."""
-        connection = self._connection
+        connection = self.connection
         if self.head.length > most_bytes:
             raise BodyTooLarge
-        body = connection.body_at_hand()
-        if body is not None:
-            return body
         if connection.awaits_body:
             if self.head.expects_continue and not connection.body_begun:
                 connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             connection.want_body(most_bytes)
-            await self._arrival(most_bytes)
+            if connection.awaits_body:
+                await self._arrival(most_bytes)
         self._check_arrival(most_bytes)
-        return connection.taken_body()
+        return connection.body.taken()
 
     async def _arrival(self, most_bytes: int) -> None:
-        connection = self._connection
+        connection = self.connection
         loop = asyncio.get_running_loop()
-        while connection.awaits_body and connection.body_bytes <= most_bytes:
+        while connection.awaits_body and connection.body.came <= most_bytes:
             if self.late or self.gone:
                 return
             self._waiter = loop.create_future()
@@ -90,19 +88,19 @@ class Exchange:
             raise self.malformed
         if self.late:
             raise TimeoutError
-        if self._connection.body_bytes > most_bytes:
+        if self.connection.body.came > most_bytes:
             raise BodyTooLarge
 
     def start(self, status: int, fields: bytes) -> None:
         """Begin a streamed answer. `fields` are whole header lines."""
         framing = b"transfer-encoding: chunked\r\n" if self.head.chunkable else b""
-        self._keep = self.head.keep_alive and self._connection.can_keep
+        self._keep = self.head.keep_alive and self.connection.can_keep
         if not self._keep:
             framing += b"connection: close\r\n"
         self.started = True
-        self._connection.write(
+        self.connection.write(
             b"HTTP/1.1 %d %s\r\n%s%s%s\r\n"
-            % (status, REASONS.get(status, b"-"), fields, self._connection.shared.fields, framing)
+            % (status, REASONS.get(status, b"-"), fields, self.connection.shared.fields, framing)
         )
 
     def write(self, data: bytes) -> None:
@@ -111,16 +109,12 @@ class Exchange:
             return  # its task ends in a moment
         size = len(data)
         self.bytes_out += size
-        self._connection.transport.write(
+        self.connection.transport.write(
             b"%x\r\n%b\r\n" % (size, data) if self.head.chunkable else data
         )
 
-    @property
-    def paused(self) -> bool:
-        return self._connection.paused
-
     async def drained(self) -> None:
-        await self._connection.drained()
+        await self.connection.drained()
 
     def end(self, data: bytes = b"") -> None:
         """Send the last piece of a streamed answer, and its end, in one write."""
@@ -133,12 +127,12 @@ class Exchange:
         """Send a whole answer."""
         self.started = True
         self.bytes_out += len(body)
-        keep = self.head.keep_alive and self._connection.can_keep
+        keep = self.head.keep_alive and self.connection.can_keep
         head = b"HTTP/1.1 %d %s\r\n%s%s%scontent-length: %d\r\n\r\n" % (
             status,
             REASONS.get(status, b"-"),
             fields,
-            self._connection.shared.fields,
+            self.connection.shared.fields,
             b"" if keep else b"connection: close\r\n",
             len(body),
         )
@@ -147,10 +141,10 @@ class Exchange:
     def abort(self) -> None:
         """Cut the connection: where even an error can no longer be said."""
         self.ended = True
-        self._connection.transport.abort()
+        self.connection.transport.abort()
 
     def _finish(self, data: bytes, *, keep: bool) -> None:
         self.ended = True
         if data:
-            self._connection.write(data)
-        self._connection.ended(keep=keep)
+            self.connection.write(data)
+        self.connection.ended(keep=keep)

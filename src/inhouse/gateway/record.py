@@ -19,14 +19,35 @@ from inhouse.upstream.dialects.shapes import Ask, Reader
 from inhouse.upstream.pool import Target
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
-_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_SHIFTS = range(120, -1, -10)
+_DIGITS = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
+_TIME_SHIFTS = range(45, -1, -5)
+_CHANCE_DIGITS = 16
+_CHANCE_IDS = 256
 
 
-def new_request_id(now: float) -> RequestId:
-    """48 bits of milliseconds and 80 of chance in base 32, so that ids sort by time."""
-    number = (int(now * 1000) << 80 | int.from_bytes(os.urandom(10))) << 2
-    return RequestId("req_" + "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS]))
+class _RequestIds:
+    """48 bits of milliseconds and 80 of chance in base 32, so that ids sort by time. The time is
+    written once for all ids of a millisecond, and chance is fetched for many at once."""
+
+    def __init__(self) -> None:
+        self._ms = -1
+        self._time = ""
+        self._chance: list[str] = []
+
+    def new(self, now: float) -> RequestId:
+        ms = int(now * 1000)
+        if ms != self._ms:
+            self._ms = ms
+            digits = [_ALPHABET[ms << 2 >> shift & 31] for shift in _TIME_SHIFTS]
+            self._time = "req_" + "".join(digits)
+        if not self._chance:
+            taken = os.urandom(_CHANCE_DIGITS * _CHANCE_IDS).translate(_DIGITS).decode()
+            starts = range(0, len(taken), _CHANCE_DIGITS)
+            self._chance = [taken[start : start + _CHANCE_DIGITS] for start in starts]
+        return RequestId(self._time + self._chance.pop())
+
+
+new_request_id = _RequestIds().new
 
 
 class Entry:
@@ -147,7 +168,7 @@ class Entry:
         return max(self.reader.events, self.reader.usage.completion_tokens or 0)
 
     def duration_ms(self) -> float:
-        return round((self._clock() - self.began) * 1000, 3)
+        return int((self._clock() - self.began) * 1_000_000) / 1000
 
     def _outcome(
         self,

@@ -60,11 +60,12 @@ class Relay:
         self._pass_on(first)
         self._over = self._over or self._reader.complete
         connection, exchange = self._connection, self._exchange
+        client = exchange.connection
         if not self._over:
             connection.follow(self)
         try:
             while not self._over:
-                if exchange.paused:
+                if client.paused:
                     connection.pause()
                     await exchange.drained()
                     connection.resume()
@@ -75,7 +76,7 @@ class Relay:
             connection.follow(None)
         if self._error is not None:
             raise self._error
-        if exchange.paused:
+        if client.paused:
             await exchange.drained()
 
     # What the connection says
@@ -88,12 +89,16 @@ class Relay:
         except Exception as error:  # noqa: BLE001 - lost in a callback: the task raises it
             self._end(error)
             return
+        exchange = self._exchange
         if out:
-            self._pass_on(out)
+            if self._screened or not exchange.started:
+                self._pass_on(out)
+            elif self._error is None:
+                exchange.write(out)
         if reader.complete or reader.fault is not None:
             fault = reader.fault
             self._end(EngineBroke(f"{self._target.name} {fault}") if fault is not None else None)
-        elif self._exchange.paused:
+        elif exchange.connection.paused:
             self._wake()
 
     def ended(self) -> None:

@@ -15,7 +15,7 @@ from inhouse.dlp.stream import AnswerScreen
 from inhouse.dlp.texts import clear, steps
 from inhouse.errors import Code, Refusal
 from inhouse.upstream.dialects.shapes import Ask
-from inhouse.upstream.dialects.spoken import Unreadable, events, spoken, spoken_whole
+from inhouse.upstream.dialects.spoken import Unreadable, events, spoken, spoken_whole, token
 
 OFF, BLOCK = "off", "block"
 
@@ -63,8 +63,13 @@ class ScreenedAnswer(AnswerGate):
         self._judge(findings.verdicts)
 
     def pass_on(self, piece: bytes) -> bytes:
-        out = b"".join(map(self._look, events(piece)))
-        self._judge(self._stream.verdicts)
+        text = token(piece)
+        if text is not None:
+            out = self._stream.feed(piece, (text,))
+        else:
+            out = b"".join(map(self._look, events(piece)))
+        if self._stream.verdicts:
+            self._judge(self._stream.verdicts)
         return out
 
     def rest(self, ending: bytes) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from inhouse.domain import Principal
 from inhouse.identity.token import id_of
+from inhouse.mac import Mac
 from inhouse.store.keys import StoredKey
 
 _NOBODY = bytes(32)
@@ -30,7 +31,7 @@ class KeyRing:
     """Checks presented keys. No I/O, no waiting, no exception whatever is presented."""
 
     def __init__(self, pepper: bytes) -> None:
-        self._pepper = pepper
+        self._mac = Mac(pepper)
         self._held: dict[bytes, Held] = {}
 
     def __repr__(self) -> str:
@@ -54,7 +55,7 @@ class KeyRing:
         """
         key_id = id_of(presented)
         held = None if key_id is None else self._held.get(key_id)
-        digest = hmac.digest(self._pepper, presented, "sha256")
+        digest = self._mac.digest(presented)
         if held is None:
             hmac.compare_digest(digest, _NOBODY)
             return None

@@ -114,10 +114,15 @@ class EngineConnection(asyncio.Protocol):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._break(f"{self._address} sent more than {MAX_HEAD_BYTES} bytes of headers")
-        if self._follower is not None:
-            self._deliver(self._follower)
-        else:
+        follower = self._follower
+        if follower is None:
             self._wake()
+        elif self.complete or self._error is not None:
+            self._deliver(follower)
+        elif len(self._held) == 1:
+            follower.take(self._held.pop())
+        elif self._held:
+            self._deliver(follower)
 
     def eof_received(self) -> bool:
         return False

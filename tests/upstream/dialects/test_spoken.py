@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from inhouse.upstream.dialects.spoken import Key, Unreadable, events, spoken, spoken_whole
+from inhouse.upstream.dialects.spoken import Key, Unreadable, events, spoken, spoken_whole, token
 
 
 def texts(event: dict[str, Any]) -> list[tuple[Key, str]]:
@@ -171,3 +173,56 @@ def test_what_nobody_can_read(event: bytes) -> None:
 def test_blocks_are_taken_apart(block: bytes, count: int) -> None:
     assert len(list(events(block))) == count
     assert b"".join(events(block)) == block
+
+
+FREQUENT = [
+    b'data: {"id":"4","object":"x","created":1,"model":"m","choices":[{"index":0,"delta":'
+    b'{"role":"assistant","content":"he"},"logprobs":null,"finish_reason":null}],"usage":null}\n\n',
+    b'data: {"choices":[{"delta":{"content":"he"}}]}\n\n',
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":1,"delta":'
+    b'{"type":"text_delta","text":"he"}}\n\n',
+]
+RARE = [
+    b'data: {"choices":[{"index":0,"delta":{"content":"he","reasoning":"ho"}}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":""}}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"a"}},{"index":1,"delta":{"content":"b"}}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"he"}}],"timings":{"x":1}}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"he"}}]}\ndata: {}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"he"}}]}\n\ndata: x\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"he"}}]}\r\n\r\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"he"}}]}\n: ho\n',
+    b"data: [DONE]\n\n",
+    b": ping\n\n",
+]
+
+
+@pytest.mark.parametrize("event", FREQUENT)
+def test_the_event_of_a_token_is_read_at_once_and_says_the_same(event: bytes) -> None:
+    text = token(event)
+
+    assert text is not None
+    assert spoken(event) == [text]
+
+
+@pytest.mark.parametrize("event", RARE)
+def test_any_other_event_is_left_to_the_rules(event: bytes) -> None:
+    assert token(event) is None
+
+
+@given(
+    event=st.sampled_from(FREQUENT),
+    at=st.integers(0, 250),
+    cut=st.integers(0, 3),
+    put=st.sampled_from(
+        [b"", b"\n", b"\r", b'"', b",", b"1.0", b"null", b'"content":"ho",', b"\xff"]
+    ),
+)
+def test_what_is_read_at_once_is_never_less_than_the_rules_find(
+    event: bytes, at: int, cut: int, put: bytes
+) -> None:
+    event = event[:at] + put + event[at + cut :]
+
+    text = token(event)
+
+    if text is not None:
+        assert spoken(event) == [text]

@@ -79,6 +79,12 @@ class EventReader(Progress):
         if self.complete or self.fault is not None:
             return b""
         if self._between and data.endswith(ENDS):
+            if (
+                data.find(b"\n") == len(data) - 2
+                and data.startswith(b"data: ")
+                and b"\r" not in data
+            ):
+                return self._heed(data, b"", data[6:-2])
             read = lone(data)
             if read is not None:
                 return self._heed(data, *read)

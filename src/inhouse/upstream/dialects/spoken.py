@@ -12,7 +12,7 @@ puts together, and for no others. What is complete in itself has no key.
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -85,6 +85,69 @@ def spoken(event: bytes) -> list[Text] | None:
         return None
     found = [] if data in _SILENT else _texts(data, whole=False)
     return [*found, (None, _beside_data(event))]
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    content: str
+    role: str | None = None
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    delta: _Delta
+    index: int = 0
+    finish_reason: str | None = None
+    logprobs: None = None
+
+
+class _Token(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What OpenAI's engines send for a token: nothing in it speaks but the delta's content."""
+
+    choices: tuple[_Choice]
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    usage: None = None
+
+
+class _TextDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    text: str
+    type: Literal["text_delta"]
+
+
+class _BlockDelta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The same of Anthropic's."""
+
+    type: Literal["content_block_delta"]
+    index: int
+    delta: _TextDelta
+
+
+_TOKEN = msgspec.json.Decoder(_Token)
+_BLOCK_DELTA = msgspec.json.Decoder(_BlockDelta)
+_BLOCK_DELTA_LINES = b"event: content_block_delta\ndata: "
+
+
+def token(event: bytes) -> Text | None:
+    """The one text of an event that brings a token, as nearly every event does. None for any
+    other, and then `spoken` knows: this is the same, at a third of the cost."""
+    if b"\r" in event:
+        return None
+    try:
+        if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
+            choice = _TOKEN.decode(event[6:]).choices[0]
+            text = choice.delta.content
+            return (("choices", choice.index, "content"), text) if text else None
+        if event.startswith(_BLOCK_DELTA_LINES):
+            data = event[len(_BLOCK_DELTA_LINES) :]
+            if data.find(b"\n") == len(data) - 2:
+                block = _BLOCK_DELTA.decode(data)
+                text = block.delta.text
+                return (("content", block.index, "text"), text) if text else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    return None
 
 
 def spoken_whole(body: bytes) -> list[str]:
