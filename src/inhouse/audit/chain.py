@@ -117,7 +117,7 @@ class Chain:
     def commit(self, batch: list[bytes]) -> None:
         """Append encoded records; durable on return. Raises AuditUnavailable, and then none is."""
         with _disk(self._directory):
-            self._hold()
+            self._hold(surely=False)
             try:
                 self._commit(batch)
             except TakenOver as error:
@@ -157,12 +157,13 @@ class Chain:
 
     # The lock
 
-    def _hold(self) -> None:
-        """Have the lock, and stand behind the last record that anybody wrote."""
+    def _hold(self, *, surely: bool = True) -> None:
+        """Have the lock, and stand behind the last record that anybody wrote. Where not `surely`,
+        a lock that was lost is noticed behind the next write, before that counts."""
         assert self._lock is not None  # open came first
         if self._lock.turn_over() and not self._given_up:
             self._lock.stand_back()
-        if self._lock.held and not self._lock.lost:
+        if self._lock.held and not (surely and self._lock.lost):
             return
         self._to_fence = self._lock.take() or self._to_fence
         try:

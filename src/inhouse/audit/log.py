@@ -36,7 +36,7 @@ from inhouse.telemetry import Clock
 log = logging.getLogger("inhouse.audit")
 
 MAX_PENDING = 10_000
-GATHER_S = 0.001  # commits begin at most this often, so that under load many records share one
+GATHER_S = 0.0015  # commits begin at most this often, so that under load many records share one
 RETRY_S = 1.0  # after a failure, how often the disk is tried
 STUCK_S = 5.0  # a disk that has not answered for so long takes no new requests
 OPEN_S = 120.0  # for a start to find the log's end, and what was left open

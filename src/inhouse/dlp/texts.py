@@ -10,7 +10,7 @@ from inhouse.dlp.plain import plain
 from inhouse.dlp.screen import Findings, Screener, Verdict
 from inhouse.dlp.window import Window
 
-STEP_CHARS = 32_768
+STEP_CHARS = 65_536
 """What is looked at in one step: less than a millisecond, where little is found."""
 
 
