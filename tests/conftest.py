@@ -8,18 +8,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import uvloop
+from tests.store import harness
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the loop that the product runs on."""
     return {"uvloop": uvloop.new_event_loop}
 
+
+postgresql = harness.postgresql  # a fixture, for every test
 
 START_S = 60
 STOP_S = 30
@@ -56,13 +59,14 @@ def started(
     ports = '[gateway]\nlisten = "127.0.0.1:0"\n' if "[gateway]" not in toml else ""
     config.write_text(f'{ports}{toml}\n[admin]\nlisten = "127.0.0.1:0"\n')
     command = [sys.executable, "-m", "inhouse", "up", "--json"]
-    process = subprocess.Popen(
-        [*prefix, *command, "--config", str(config), "--data", str(data)],
-        stdout=subprocess.PIPE,
-        stderr=log.open("w") if log else None,
-        text=True,
-        env=environment(),
-    )
+    with log.open("w") if log else nullcontext() as stderr:
+        process = subprocess.Popen(
+            [*prefix, *command, "--config", str(config), "--data", str(data)],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=environment(),
+        )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -114,8 +114,10 @@ class Platform:
         }
 
     async def first_key(self) -> str | None:
-        """A key for whoever starts this for the first time; None where there was one ever.
-        Requests may use it at once."""
+        """A key for whoever starts this for the first time; None where there was one ever, or
+        where the store is away. Requests may use it at once."""
+        if self.keys.away_since is not None:
+            return None
 
         def made() -> str | None:
             keys = Keys(self.config)
@@ -128,7 +130,9 @@ class Platform:
         return await asyncio.to_thread(made)
 
     async def any_key(self) -> bool:
-        """Whether there was a key ever."""
+        """Whether there was a key ever; of a store that is away, whether there is one here."""
+        if self.keys.away_since is not None:
+            return len(self.keys.ring) > 0
         return bool(await asyncio.to_thread(lambda: Keys(self.config).list()))
 
 
@@ -212,8 +216,8 @@ async def _audit(config: Config) -> AsyncIterator[AuditLog]:
 
 @contextlib.asynccontextmanager
 async def _keys(config: Config) -> AsyncIterator[KeyWatcher]:
-    watcher = KeyWatcher(config)
-    watcher.start()
+    watcher = await asyncio.to_thread(KeyWatcher, config)  # a database may let us wait
+    await asyncio.to_thread(watcher.start)
     try:
         yield watcher
     finally:

@@ -12,6 +12,7 @@ from tests.conftest import environment
 
 from inhouse.config import gguf
 from inhouse.config.load import load_config
+from inhouse.config.place import SqliteFile
 from inhouse.errors import ConfigurationError, InhouseError
 from inhouse.fleet.child import _environment
 
@@ -161,12 +162,12 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     file.write_text('[audit]\ndirectory = "log"\n[store]\nurl = "sqlite:///keys.db"\n')
     loaded = load_config(file, tmp_path / "data", {})
     assert loaded.audit_directory == tmp_path / "etc" / "log"
-    assert loaded.database == tmp_path / "etc" / "keys.db"
+    assert loaded.database == SqliteFile(tmp_path / "etc" / "keys.db")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     file.write_text('[audit]\ndirectory = "~/log"\n[store]\nurl = "sqlite:////srv/keys.db"\n')
     loaded = load_config(file, tmp_path / "data", {})
     assert loaded.audit_directory == tmp_path / "home" / "log"
-    assert loaded.database == Path("/srv/keys.db")
+    assert loaded.database == SqliteFile(Path("/srv/keys.db"))
 
 
 def test_a_context_beyond_the_training_and_a_wrong_task(tmp_path: Path) -> None:

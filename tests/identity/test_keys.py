@@ -8,7 +8,6 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 
 from inhouse.audit.read import records
 from inhouse.audit.record import KeyChanged
-from inhouse.config.load import load_config
 from inhouse.config.schema import Config
 from inhouse.errors import AuditUnavailable, InhouseError, NegativeAnswer, UsageError
 from inhouse.identity.keyring import KeyRing
@@ -26,13 +24,6 @@ from inhouse.identity.watch import KeyWatcher
 from inhouse.store.keys import StoredKey, StoredSecret
 
 PEPPER = bytes(32)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    file = tmp_path / "inhouse.toml"
-    file.write_text('[models]\nm = "vllm://127.0.0.1:1/m"\n')
-    return load_config(file, tmp_path / "data", {})
 
 
 def ring_of(secret: bytes, **changes: object) -> KeyRing:
@@ -170,7 +161,10 @@ def test_a_gateway_follows_what_another_process_does(config: Config, watcher: Ke
     eventually(lambda: watcher.ring.check(rotated, time.time()) is None)
 
 
-def test_a_store_that_is_away_changes_nothing(config: Config, watcher: KeyWatcher) -> None:
+def test_a_file_that_is_spoilt_changes_nothing(in_a_file: Config) -> None:
+    config = in_a_file
+    watcher = KeyWatcher(config, poll_s=0.05)
+    watcher.start()
     secret = command(config, "create", "anna").encode()
     eventually(lambda: watcher.ring.check(secret, time.time()))
     database = config.data / "inhouse.db"
@@ -181,10 +175,12 @@ def test_a_store_that_is_away_changes_nothing(config: Config, watcher: KeyWatche
     assert watcher.ring.check(secret, time.time())
     for path, content in kept.items():
         path.write_bytes(content)
+    watcher.stop()
     assert database.exists()
 
 
-def test_a_newer_or_broken_database_is_told(config: Config) -> None:
+def test_a_newer_or_broken_database_is_told(in_a_file: Config) -> None:
+    config = in_a_file
     Keys(config)
     database = config.data / "inhouse.db"
     subprocess.run(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from tests.conftest import environment
 
@@ -19,32 +20,60 @@ from inhouse.audit.log import append_once
 from inhouse.audit.read import records
 from inhouse.audit.record import KeyChanged
 from inhouse.config.load import load_config
+from inhouse.config.place import SqliteFile
 from inhouse.config.schema import Config
 from inhouse.errors import NegativeAnswer, UsageError
 from inhouse.identity.keys import DAY_S, Keys, live_secrets, old_secret_ends
 from inhouse.identity.watch import KeyWatcher
+from inhouse.store.postgresql import WRITERS
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    file = tmp_path / "inhouse.toml"
-    file.write_text('[models]\nm = "vllm://127.0.0.1:1/m"\n')
-    return load_config(file, tmp_path / "data", {})
+def path_of(config: Config) -> Path:
+    assert isinstance(config.database, SqliteFile)
+    return config.database.path
+
+
+@contextlib.contextmanager
+def following(config: Config) -> Iterator[KeyWatcher]:
+    watcher = KeyWatcher(config, poll_s=0.02)
+    watcher.start()
+    try:
+        yield watcher
+    finally:
+        watcher.stop()
 
 
 @pytest.fixture
 def watcher(config: Config) -> Iterator[KeyWatcher]:
-    watcher = KeyWatcher(config, poll_s=0.02)
-    watcher.start()
-    yield watcher
-    watcher.stop()
+    with following(config) as watcher:
+        yield watcher
 
 
-def sql(config: Config, statement: str, *values: object) -> None:
-    with contextlib.closing(sqlite3.connect(config.database, timeout=10)) as connection:
-        connection.execute(statement, values)
+@contextlib.contextmanager
+def connected(config: Config) -> Iterator[Any]:
+    """A connection of somebody else, which commits where it says so."""
+    place = config.database
+    if isinstance(place, SqliteFile):
+        with contextlib.closing(
+            sqlite3.connect(place.path, timeout=10, isolation_level=None)
+        ) as file:
+            yield file
+        return
+    with contextlib.closing(
+        psycopg.connect(
+            host=place.host, port=place.port, user=place.user, dbname=place.name,
+            password=place.password.reveal(), autocommit=True,
+        )
+    ) as connection:  # fmt: skip
+        yield connection
+
+
+def sql(config: Config, statement: str) -> None:
+    with connected(config) as connection:
+        connection.execute("BEGIN")
+        connection.execute(statement)
         connection.execute("UPDATE revision SET value = value + 1")
-        connection.commit()
+        connection.execute("COMMIT")
 
 
 def eventually(condition: "object", within_s: float = 5) -> None:
@@ -87,8 +116,13 @@ BAD_ROWS = [
     "UPDATE api_keys SET models = '[' WHERE owner = 'bad'",
     "UPDATE api_keys SET models = '3' WHERE owner = 'bad'",
     "UPDATE api_keys SET models = '[3]' WHERE owner = 'bad'",
-    "UPDATE api_keys SET expires = 'never' WHERE owner = 'bad'",
     "UPDATE api_keys SET expires = 9e300 WHERE owner = 'bad'",
+    "UPDATE api_keys SET revoked = -1 WHERE owner = 'bad'",
+    "UPDATE api_key_secrets SET digest = '' WHERE key_id = "
+    "(SELECT id FROM api_keys WHERE owner = 'bad')",
+]
+UNTYPED_ROWS = [  # which only SQLite lets in
+    "UPDATE api_keys SET expires = 'never' WHERE owner = 'bad'",
     "UPDATE api_keys SET revoked = 'yes' WHERE owner = 'bad'",
     "UPDATE api_keys SET owner = x'ff' WHERE owner = 'bad'",
     "UPDATE api_key_secrets SET digest = 'text' WHERE key_id = "
@@ -100,6 +134,16 @@ BAD_ROWS = [
 def test_a_row_that_makes_no_sense_is_that_keys_end_alone(
     config: Config, watcher: KeyWatcher, statement: str
 ) -> None:
+    spoil_one_of_two(config, watcher, statement)
+
+
+@pytest.mark.parametrize("statement", UNTYPED_ROWS)
+def test_a_value_of_another_type_is_that_keys_end_alone(in_a_file: Config, statement: str) -> None:
+    with following(in_a_file) as watcher:
+        spoil_one_of_two(in_a_file, watcher, statement)
+
+
+def spoil_one_of_two(config: Config, watcher: KeyWatcher, statement: str) -> None:
     keys = Keys(config)
     good, bad = keys.create("good"), keys.create("bad")
     eventually(lambda: works(watcher, bad.token.secret.reveal()))
@@ -136,34 +180,34 @@ def test_whatever_goes_wrong_the_watcher_lives(
 
 
 def test_a_database_that_is_put_in_place_of_another_is_noticed(
-    config: Config, watcher: KeyWatcher, tmp_path: Path
+    in_a_file: Config, tmp_path: Path
 ) -> None:
-    keys = Keys(config)
-    anna = keys.create("anna").token.secret.reveal()
-    eventually(lambda: works(watcher, anna))
-    backup = tmp_path / "backup.db"
-    with contextlib.closing(sqlite3.connect(config.database)) as source:
-        source.execute("VACUUM INTO ?", (str(backup),))
-    keys.revoke("anna")
-    eventually(lambda: not works(watcher, anna))
-    sql(config, "UPDATE revision SET value = 0")  # so that revision 1 is both files'
-    with contextlib.closing(sqlite3.connect(backup)) as connection:
-        connection.execute("UPDATE revision SET value = 1")
-        connection.commit()
-    shutil.move(backup, config.database)
-    eventually(lambda: works(watcher, anna))
+    with following(in_a_file) as watcher:
+        keys = Keys(in_a_file)
+        anna = keys.create("anna").token.secret.reveal()
+        eventually(lambda: works(watcher, anna))
+        backup = tmp_path / "backup.db"
+        with contextlib.closing(sqlite3.connect(path_of(in_a_file))) as source:
+            source.execute("VACUUM INTO ?", (str(backup),))
+        keys.revoke("anna")
+        eventually(lambda: not works(watcher, anna))
+        sql(in_a_file, "UPDATE revision SET value = 0")  # so that revision 1 is both files'
+        with contextlib.closing(sqlite3.connect(backup)) as connection:
+            connection.execute("UPDATE revision SET value = 1")
+            connection.commit()
+        shutil.move(backup, path_of(in_a_file))
+        eventually(lambda: works(watcher, anna))
 
 
-def test_a_database_that_is_deleted_is_away_and_not_made_anew(
-    config: Config, watcher: KeyWatcher
-) -> None:
-    anna = Keys(config).create("anna").token.secret.reveal()
-    eventually(lambda: works(watcher, anna))
-    config.database.unlink()
-    eventually(lambda: watcher.away_since is not None)
-    time.sleep(0.1)
-    assert works(watcher, anna)
-    assert not config.database.exists()
+def test_a_database_that_is_deleted_is_away_and_not_made_anew(in_a_file: Config) -> None:
+    with following(in_a_file) as watcher:
+        anna = Keys(in_a_file).create("anna").token.secret.reveal()
+        eventually(lambda: works(watcher, anna))
+        path_of(in_a_file).unlink()
+        eventually(lambda: watcher.away_since is not None)
+        time.sleep(0.1)
+        assert works(watcher, anna)
+        assert not path_of(in_a_file).exists()
 
 
 def test_a_pepper_that_is_gone_is_not_replaced(config: Config) -> None:
@@ -171,7 +215,7 @@ def test_a_pepper_that_is_gone_is_not_replaced(config: Config) -> None:
     pepper = config.secrets_directory / "pepper.key"
     pepper.unlink()
     for make in (Keys, KeyWatcher):
-        with pytest.raises(UsageError, match=r"pepper\.key is missing; restore it from backup"):
+        with pytest.raises(UsageError, match=r"pepper\.key is missing; .*restore it from backup"):
             make(config)
     assert not pepper.exists()
 
@@ -179,19 +223,27 @@ def test_a_pepper_that_is_gone_is_not_replaced(config: Config) -> None:
 @pytest.mark.parametrize("arguments", [("list",), ("revoke", "x"), ("rotate", "x")])
 def test_without_a_database_nothing_is_made(config: Config, arguments: tuple[str, ...]) -> None:
     status, out, err = run(config, *arguments)
-    assert (status, out, err) == (2, "", f"inhouse: there are no keys in {config.data}\n")
+    in_a_file = isinstance(config.database, SqliteFile)
+    where = config.data if in_a_file else config.database
+    assert (status, out, err) == (2, "", f"inhouse: there are no keys in {where}\n")
     assert not config.data.exists()
 
 
 def test_the_first_key_says_that_the_directory_is_new(config: Config) -> None:
-    assert f"{config.data} is new" in run(config, "create", "anna")[2]
+    in_a_file = isinstance(config.database, SqliteFile)
+    where = config.data if in_a_file else config.database
+    assert f"{where} is new" in run(config, "create", "anna")[2]
     assert "is new" not in run(config, "create", "berta")[2]
 
 
 def test_what_a_lock_keeps_from_happening_is_not_in_the_log(config: Config) -> None:
     Keys(config).create("anna")
-    with contextlib.closing(sqlite3.connect(config.database, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with connected(config) as other:
+        if isinstance(config.database, SqliteFile):
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            other.execute("BEGIN")
+            other.execute("SELECT pg_advisory_xact_lock(%s)", (WRITERS,))
         changes = (("revoke", "anna"), ("rotate", "anna"), ("create", "berta"))
         for process in [start(config, *arguments) for arguments in changes]:
             out, err = process.communicate(timeout=60)
@@ -206,8 +258,14 @@ def test_what_a_lock_keeps_from_happening_is_not_in_the_log(config: Config) -> N
 def test_a_change_that_is_not_committed_is_taken_back_in_the_log(config: Config) -> None:
     keys = Keys(config)
     keys.create("anna")
-    sql(config, "CREATE TRIGGER no BEFORE UPDATE ON revision WHEN OLD.value > 2 "
-                "BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")  # fmt: skip
+    if isinstance(config.database, SqliteFile):
+        sql(config, "CREATE TRIGGER no BEFORE UPDATE ON revision WHEN OLD.value > 2 "
+                    "BEGIN SELECT RAISE(FAIL, 'the disk is full'); END")  # fmt: skip
+    else:
+        sql(config, "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS "
+                    "$$ BEGIN RAISE 'the disk is full'; END $$")  # fmt: skip
+        sql(config, "CREATE CONSTRAINT TRIGGER no AFTER UPDATE ON revision DEFERRABLE INITIALLY "
+                    "DEFERRED FOR EACH ROW WHEN (OLD.value > 3) EXECUTE FUNCTION no()")  # fmt: skip
     sql(config, "SELECT 1")
     for change in (lambda: keys.revoke("anna"), lambda: keys.rotate("anna")):
         with pytest.raises(UsageError, match="the disk is full"):
@@ -227,8 +285,11 @@ def test_first_commands_at_once(config: Config) -> None:
     assert [status for _, status in ended] == [0, 0, 0, 0], [err for (_, err), _ in ended]
     assert len(Keys(config).list()) == 4
     beside = {path.name for path in config.data.iterdir()} - {"secrets", "audit"}
-    assert beside <= {"inhouse.db", "inhouse.db-wal", "inhouse.db-shm"}
-    assert config.database.stat().st_mode & 0o777 == 0o600
+    if isinstance(config.database, SqliteFile):
+        assert beside <= {"inhouse.db", "inhouse.db-wal", "inhouse.db-shm"}
+        assert config.database.path.stat().st_mode & 0o777 == 0o600
+    else:
+        assert beside == set()
 
 
 def test_two_rotations_at_once_end_no_secret_unasked(config: Config) -> None:
@@ -324,7 +385,7 @@ def test_the_actor_is_the_systems_word_not_a_variables(
     assert change.actor.endswith(" (sudo by anna)")
 
 
-def test_a_reader_sees_a_whole_database_or_none(config: Config) -> None:
+def test_a_reader_sees_a_whole_database_or_none(in_a_file: Config) -> None:
     """While it is made, whoever looks finds no half of it."""
     seen: set[int] = set()
     done = threading.Event()
@@ -332,13 +393,13 @@ def test_a_reader_sees_a_whole_database_or_none(config: Config) -> None:
     def look() -> None:
         while not done.is_set():
             with contextlib.suppress(sqlite3.OperationalError):
-                address = f"file:{config.database}?mode=ro"
+                address = f"file:{path_of(in_a_file)}?mode=ro"
                 with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
                     seen.add(connection.execute("SELECT count(*) FROM revision").fetchone()[0])
 
     looking = threading.Thread(target=look)
     looking.start()
-    Keys(config)
+    Keys(in_a_file)
     time.sleep(0.1)
     done.set()
     looking.join()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inhouse.config.place import SqliteFile
 from inhouse.config.secrets import Secret
 
 if TYPE_CHECKING:
+    from inhouse.config.place import Place
     from inhouse.config.schema import Config, Engine
 
 DATA_DEFAULT = "$XDG_DATA_HOME/inhouse, ~/.local/share/inhouse"
@@ -102,6 +104,7 @@ def _document(config: "Config", origins: bool) -> dict[str, Any]:
 def _print(config: "Config", origins: bool) -> None:
     print(f"configuration  {config.file or 'defaults, no file'}: good")
     print(f"data           {config.data}")
+    print(f"state          {_state(config.database)}")
     scheme = "https" if config.settings.tls.on else "http"
     print(f"clients        {scheme}://{config.settings.gateway.listen}")
     print(f"operators      http://{config.settings.admin.listen}")
@@ -110,12 +113,18 @@ def _print(config: "Config", origins: bool) -> None:
         print(f"model          {name} ({model.task.value}): {engines}")
     dlp = config.settings.dlp
     print(f"screening      prompts: {dlp.prompt}, answers: {dlp.answer}")
-    print("not tried      whether engines can be reached, and whether addresses are free")
+    print("not tried      whether engines and database can be reached, and addresses are free")
     if origins:
         print()
         for key, value, origin in _values(config):
             literal = json_module.dumps(value, ensure_ascii=False)
             print(f"{key} = {literal}    # {origin}")
+
+
+def _state(place: "Place") -> str:
+    if isinstance(place, SqliteFile):
+        return "SQLite"
+    return f"PostgreSQL at {place.host}:{place.port}, TLS: {place.sslmode}"
 
 
 def _engine(engine: "Engine") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from inhouse.config.decode import Decoder
 from inhouse.config.listeners import check_listeners
 from inhouse.config.paths import opened, resolved
+from inhouse.config.place import place_of
 from inhouse.config.problems import Problems
 from inhouse.config.schema import (
     Config,
@@ -28,7 +29,6 @@ from inhouse.errors import ConfigurationError, Problem, UsageError
 
 FILE_NAME = "inhouse.toml"
 MAX_BYTES = 4_000_000
-SQLITE = "sqlite:///"
 BOM = b"\xef\xbb\xbf"
 _OWN_VARIABLES = frozenset({"INHOUSE_CONFIG", "INHOUSE_DATA"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
@@ -109,9 +109,9 @@ class _Loader:
         models = self._models(settings)
         check_listeners(settings, self._problems)
         audit_directory = self._directory_of_the_log(settings) or data / "audit"
-        database = self._database(settings) or data / "inhouse.db"
+        database = place_of(settings.store, self._base, data, self._problems)
         tls_files = self._tls_files(settings)
-        if self._problems.found:
+        if self._problems.found or database is None:
             raise ConfigurationError(self._problems.found)
         return Config(
             settings=settings,
@@ -279,21 +279,6 @@ class _Loader:
     def _directory_of_the_log(self, settings: Settings) -> Path | None:
         text = settings.audit.directory
         return self._path("audit.directory", text, text) if text else None
-
-    def _database(self, settings: Settings) -> Path | None:
-        """The file of store.url, which may hold a password, so that it is never shown."""
-        url = settings.store.url.reveal()
-        if not url:
-            return None
-        path = url.removeprefix(SQLITE)
-        if not url.startswith(SQLITE) or not path.strip("/") or any(c in path for c in "?#"):
-            self._problems.add(
-                "store.url",
-                settings.store.url,
-                "must be sqlite:///PATH; this release keeps keys in SQLite and in nothing else",
-            )
-            return None
-        return self._path("store.url", settings.store.url, path)
 
     def _tls_files(self, settings: Settings) -> tuple[Path, Path] | None:
         """Certificate and key. They are there and can be read; what is in them, a start says."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inhouse.config.place import SSL_MODES, Place
 from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind, Task
 
@@ -215,11 +216,20 @@ class KeysSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection:
-    """Where keys are kept."""
+    """Where keys are kept: docs/state.md."""
 
     url: Secret = key(
-        Secret(""), "sqlite:///PATH, relative to this file; DATA/inhouse.db when empty"
+        Secret(""),
+        "sqlite:///PATH, relative to this file, or postgresql://USER@HOST:PORT/NAME; "
+        "DATA/inhouse.db when empty",
     )
+    password: Secret = key(Secret(""), "the user's password at PostgreSQL")
+    sslmode: str = key(
+        "auto",
+        "TLS to PostgreSQL; 'auto' is verify-full, and what the server offers on this machine",
+        choices=SSL_MODES,
+    )
+    ca: str = key("", "PEM file of the authority behind PostgreSQL's certificate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +297,7 @@ class Config:
     file: Path | None  # the file read, if any
     origins: dict[str, str]  # dotted key -> "default", "inhouse.toml", "INHOUSE_GATEWAY_LISTEN"
     audit_directory: Path
-    database: Path
+    database: Place
     secret_variables: frozenset[str]  # of the environment, that { env = "NAME" } named
     tls_files: tuple[Path, Path] | None = None  # certificate and key, where they are given
 

@@ -1,4 +1,4 @@
-"""`inhouse keys`: create, list, revoke and rotate API keys."""
+"""`inhouse keys`: create, list, revoke, rotate and import API keys."""
 
 import contextlib
 import fcntl
@@ -107,23 +107,42 @@ def rotate(
     _until_followed(loaded)
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a database of SQLite")],
+    config: ConfigOption = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Take over all keys of another database, into an empty one."""
+    keys, loaded = _keys(config, data, make=True)
+    count = keys.import_from(file.absolute())
+    print(json_module.dumps({"keys": count}) if json else f"{count} keys of {file}", flush=True)
+    _until_followed(loaded)
+
+
 def _keys(config: Path | None, data: Path | None, *, make: bool = False) -> "tuple[Keys, Config]":
     from inhouse.config.load import load_config
+    from inhouse.config.place import SqliteFile
     from inhouse.identity.keys import Keys
 
     loaded = load_config(config, data)
-    new = not loaded.database.exists()
     keys = Keys(loaded, make=make)
-    if new:
-        print(f"note: {loaded.data} is new: there were no keys yet", file=sys.stderr)
+    if keys.made_store:
+        where = loaded.data if isinstance(loaded.database, SqliteFile) else loaded.database
+        print(f"note: {where} is new: there were no keys yet", file=sys.stderr)
     return keys, loaded
 
 
 def _until_followed(config: "Config") -> None:
-    """Return once a gateway that runs on this data goes by what was changed, so that what follows
-    in a script may use it."""
+    """Return once the gateways that run on this data go by what was changed, so that what follows
+    in a script may use it. Of a database of a server nobody knows whether there are any."""
+    from inhouse.config.place import SqliteFile
     from inhouse.identity.watch import FOLLOWED_S
 
+    if not isinstance(config.database, SqliteFile):
+        time.sleep(FOLLOWED_S)
+        return
     with contextlib.suppress(OSError), (config.data / "lock").open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

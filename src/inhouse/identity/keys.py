@@ -9,25 +9,33 @@ import hmac
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from inhouse.audit.actor import actor
 from inhouse.audit.log import append_once
 from inhouse.audit.record import KeyChanged
 from inhouse.config.owner import require_owner
+from inhouse.config.place import SqliteFile
 from inhouse.config.schema import Config
 from inhouse.errors import AuditUnavailable, InhouseError, NegativeAnswer, UsageError
 from inhouse.identity.pepper import pepper
 from inhouse.identity.token import Token, new_id, new_token
 from inhouse.store import keys as store
-from inhouse.store.database import Database, Transaction
+from inhouse.store.database import Transaction, database_at
 from inhouse.store.keys import StoredKey, StoredSecret
+from inhouse.store.move import copy_all, refuse_copy
 from inhouse.telemetry import Clock
 
 DAY_S = 86_400
 MAX_DAYS = 3650
 MAX_OWNER_CHARS = 200
 JUST_NOW_S = 60  # a second rotation that soon is a second person's, or a repeated command
-FAILED = {"created": "create-failed", "revoked": "revoke-failed", "rotated": "rotate-failed"}
+FAILED = {
+    "created": "create-failed",
+    "revoked": "revoke-failed",
+    "rotated": "rotate-failed",
+    "imported": "import-failed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +49,18 @@ class Made:
 
 
 class Keys:
-    """The keys of one configuration."""
+    """The keys of one configuration. `made_store`: the store was not there before."""
 
     def __init__(self, config: Config, *, make: bool = True, clock: Clock = time.time) -> None:
         """Opens the store; made where it is not there and `make` says so. Raises UsageError."""
         require_owner(config.data)
-        if not make and not config.database.exists():
-            raise UsageError(f"there are no keys in {config.data}")
         self._config = config
         self._clock = clock
-        self._database = Database(config.database, make=make)
+        self._database = database_at(config.database)
+        if not make and not self._database.exists():
+            where = self._database.name if self._database.shared else config.data
+            raise UsageError(f"there are no keys in {where}")
+        self.made_store = self._database.open(make=make)
         self._pepper = pepper(config, self._database)
 
     def list(self) -> list[StoredKey]:
@@ -114,6 +124,20 @@ class Keys:
             rotated = _find(store.all_keys(change.connection), key.id, now)
         return Made(rotated, token, old_secret_ends=ends)
 
+    def import_from(self, file: Path) -> int:
+        """Everything that a database of SQLite holds, into this empty one: how many keys. Raises
+        NegativeAnswer where this one is not empty."""
+        source = database_at(SqliteFile(file))
+        if not source.exists():
+            raise UsageError(f"there is no database {file}")
+        source.open(make=False)
+        with source.reading() as theirs, self._change("imported") as change:
+            refuse_copy(theirs, change.connection)
+            count = len(store.all_keys(theirs))
+            change.note("", "", {}, {"from": str(file), "keys": str(count)})
+            copy_all(theirs, change.connection)
+        return count
+
     def _digest(self, token: Token) -> bytes:
         return hmac.digest(self._pepper, token.secret.reveal().encode(), "sha256")
 
@@ -125,7 +149,7 @@ class Keys:
         """
         recorded: list[KeyChanged] = []
         try:
-            with self._database.writing() as connection:
+            with self._database.changing() as connection:
                 keys = store.all_keys(connection)
                 yield _Change(action, connection, keys, self._config, self._clock(), recorded)
         except BaseException as error:  # whatever it is: the log must not say what is not so
@@ -161,7 +185,11 @@ class _Change:
 
     def record(self, key: StoredKey, before: dict[str, str], after: dict[str, str]) -> None:
         """Durable on return. Raises AuditUnavailable, and then nothing is changed."""
-        change = KeyChanged(self.now, self.action, key.id, key.owner, actor(), before, after)
+        self.note(key.id, key.owner, before, after)
+
+    def note(self, key_id: str, owner: str, before: dict[str, str], after: dict[str, str]) -> None:
+        """As `record`, of no key that is here."""
+        change = KeyChanged(self.now, self.action, key_id, owner, actor(), before, after)
         self.recorded.append(change)  # first: whatever comes between, a record of it follows
         try:
             append_once(self.config, change)

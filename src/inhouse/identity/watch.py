@@ -1,11 +1,14 @@
 """Keeps the ring of keys current, from a thread of its own.
 
-    every 0.5 s: the same file, the same revision? ──no──► read all keys, replace the ring
+    every 0.5 s: the same data, the same revision? ──no──► read all keys, replace the ring
     every 30 s, and at the end: write down when keys were last used
 
 A store that is away, whatever the reason, changes nothing for requests: the ring stays as it last
 was. A key that is revoked meanwhile still works, so the log says it when the store goes, every
 minute, and when it is back; and `away_since` says it to whoever asks.
+
+A database of a server may be away at the start, too. The keys are then those of the last good
+snapshot, where there is one, until it is back.
 """
 
 import logging
@@ -13,11 +16,16 @@ import threading
 import time
 from collections.abc import Callable
 
+from inhouse.config.keyfile import read_existing
 from inhouse.config.schema import Config
+from inhouse.errors import UsageError
+from inhouse.identity import snapshot
 from inhouse.identity.keyring import KeyRing
-from inhouse.identity.pepper import pepper
+from inhouse.identity.pepper import pepper, pepper_path
+from inhouse.identity.snapshot import Snapshot
 from inhouse.store import keys as store
-from inhouse.store.database import Database
+from inhouse.store.database import DatabaseAway, Mark, database_at
+from inhouse.store.keys import StoredKey
 
 log = logging.getLogger("inhouse.identity")
 
@@ -35,25 +43,39 @@ class KeyWatcher:
         """Opens the store, making it where it is not there. Raises UsageError."""
         self._config = config
         self._poll_s = poll_s
-        self._database = Database(config.database, make=True)
-        self.ring = KeyRing(pepper(config, self._database))
-        self._known: tuple[int, ...] = ()  # the file and the revision that the ring holds
+        self._database = database_at(config.database, keep=True)
+        self._snapshot = config.data / "keys.snapshot"
+        self._opened = False
+        self._known: Mark = ()  # of the view that the ring holds
         self._current_at = time.monotonic()
         self._away = False
+        self._missed = 0  # looks in a row that failed
+        self._said: type[Exception] = DatabaseAway
         self._said_at = 0.0
-        self._noted = time.time()
+        self._noted = self._used_since = time.time()
+        self._following = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="key-watcher", daemon=True)
+        try:
+            self._pepper, keys = self._begin()
+        except BaseException:
+            self._database.close()
+            raise
+        self.ring = KeyRing(self._pepper)
+        self.ring.replace(keys)
 
     def start(self) -> None:
         """Read the keys once, then follow. Raises UsageError where the store cannot be read."""
-        self.follow()
+        if self._opened:
+            self.follow()
         self._thread.start()
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join()
-        self._guarded(self._note_use)
+        if not self._away:
+            self._note_use()
+        self._database.close()
 
     @property
     def away_since(self) -> float | None:
@@ -65,19 +87,71 @@ class KeyWatcher:
 
     def follow(self) -> None:
         """Hold the keys that the store has now. Raises UsageError where it is away."""
-        mark = self._database.mark()
-        with self._database.reading() as connection:
-            known = (*mark, store.revision_of(connection))
-            if known != self._known:
-                self.ring.replace(store.all_keys(connection))
-        self._known = known
-        self._current_at = time.monotonic()
+        with self._following:
+            if not self._opened:  # it was away at the start
+                self._reopen()
+            with self._database.viewing() as (connection, mark):
+                changed = store.all_keys(connection) if mark != self._known else None
+            if changed is not None:
+                self.ring.replace(changed)
+                self._known = mark
+                self._keep(changed)
+            self._current_at = time.monotonic()
+
+    def _begin(self) -> tuple[bytes, tuple[StoredKey, ...]]:
+        """The pepper, and what to hold until the first look at the store."""
+        try:
+            return self._open(), ()
+        except DatabaseAway as error:
+            return self._last_good(error)
+
+    def _open(self) -> bytes:
+        self._database.open(make=True)
+        found = pepper(self._config, self._database)
+        self._opened = True
+        return found
+
+    def _reopen(self) -> None:
+        """Open what had keys before. Raises UsageError where there is nothing in it now."""
+        if not self._database.exists():
+            raise UsageError(f"the database {self._database.name} is empty; restore its backup")
+        self._open()
+
+    def _last_good(self, why: DatabaseAway) -> tuple[bytes, tuple[StoredKey, ...]]:
+        """The pepper and the keys of the snapshot. Raises `why` where there is none."""
+        path = pepper_path(self._config)
+        if not path.exists():
+            raise why
+        found = read_existing(path)
+        kept = snapshot.read(self._snapshot, found, self._database.name)
+        if kept is None:
+            raise why
+        self._away, self._said_at = True, time.monotonic()
+        log.error(
+            "starting with %d keys as they were at %s, and a key revoked since this gateway last "
+            "ran still works: %s",
+            len(kept.keys),
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(kept.taken)),
+            why,
+        )
+        return found, kept.keys
+
+    def _keep(self, keys: list[StoredKey]) -> None:
+        """Write the snapshot, where the database may be away while this machine is not."""
+        if not self._database.shared:
+            return
+        now = time.time()
+        kept = Snapshot(self._database.name, now, snapshot.worth_keeping(keys, now))
+        try:
+            snapshot.write(self._snapshot, self._pepper, kept)
+        except OSError as error:
+            log.error("%s cannot be written: %s", self._snapshot, error.strerror)
 
     def _watch(self) -> None:
         while not self._stop.wait(self._poll_s):
             self._guarded(self.follow)
-            if time.time() - self._noted > USE_EVERY_S:
-                self._guarded(self._note_use)
+            if not self._away and time.time() - self._noted > USE_EVERY_S:
+                self._note_use()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -87,12 +161,16 @@ class KeyWatcher:
         else:
             if self._away:
                 log.warning("the store is back; keys are current")
-            self._away = False
+            self._away, self._missed = False, 0
 
     def _failed(self, error: Exception) -> None:
+        self._missed += 1
+        if self._missed == 1 and isinstance(error, DatabaseAway) and not self._away:
+            return  # a connection was cut in the middle of a look; the next one has another
         now = time.monotonic()
-        if not self._away or now - self._said_at >= SAY_EVERY_S:
-            self._said_at = now
+        another = type(error) is not self._said  # it answers again, and refuses, say
+        if not self._away or another or now - self._said_at >= SAY_EVERY_S:
+            self._said, self._said_at = type(error), now
             log.error(
                 "keys are as they were %.0f s ago, and a key revoked since then still works: %s",
                 now - self._current_at,
@@ -101,8 +179,13 @@ class KeyWatcher:
         self._away = True
 
     def _note_use(self) -> None:
-        since, self._noted = self._noted, time.time()
-        used = self.ring.used_since(since)
-        if used:
-            with self._database.writing() as connection:
-                store.note_use(connection, used)
+        self._noted = now = time.time()
+        used = self.ring.used_since(self._used_since)
+        try:
+            if used:
+                with self._database.writing() as connection:
+                    store.note_use(connection, used)
+        except Exception as error:  # noqa: BLE001 - it says nothing about whether keys are current
+            log.warning("when keys were last used could not be written down: %s", error)
+        else:
+            self._used_since = now

@@ -1,147 +1,161 @@
-"""Opens the database: a file with safe settings, at the schema that this code knows.
+"""The database as the other rooms see it, whichever it is: opened at the schema that this code
+knows, read in one view, changed by one writer at a time.
 
-A new database is made beside its place and linked into it, so that no reader ever sees half of
-one, and of two processes that make it at once both get the first one's.
+    reading()    one view of the data, whatever others change meanwhile
+    viewing()    ... and a mark that tells this view from every other one
+    writing()    the one writer: what it reads is what it changes
+    changing()   ... and every watcher sees it
+
+Every wait has a deadline, and every error is one sentence without a password.
 """
 
+import abc
 import contextlib
-import os
-import secrets
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import quote
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from inhouse.config.place import Place, SqliteFile
 from inhouse.errors import UsageError
+from inhouse.store.revision import bump, revision_of
 from inhouse.store.tables import SCHEMA_VERSION
 
-BUSY_TIMEOUT_S = 5.0
 Transaction = sa.Connection
-_BESIDE = ("", "-journal", "-wal", "-shm")  # what SQLite keeps with a database
+Mark = tuple[object, ...]
+"""Equal for two views only where they hold the same data."""
 
 
-class Database:
-    """A database at today's schema. Its transactions are for this room's queries."""
+class DatabaseAway(UsageError):
+    """There is no connection to the database's server now. There may be one later."""
 
-    def __init__(self, path: Path, *, make: bool) -> None:
-        """Open it, or upgrade it; made where it is not there and `make` says so.
 
-        Raises UsageError with one sentence.
-        """
-        self.path = path
-        if make and not path.exists():
-            _make(path)
-        self._engine = _engine(path)
+def database_at(place: Place, *, keep: bool = False) -> "Database":
+    """The database at its place, not yet opened. `keep`: look often, over a kept connection."""
+    if isinstance(place, SqliteFile):
+        from inhouse.store.sqlite import SqliteDatabase
+
+        return SqliteDatabase(place.path)
+    from inhouse.store.postgresql import PostgresqlDatabase  # and its driver, for those who need it
+
+    return PostgresqlDatabase(place, keep=keep)
+
+
+class Database(abc.ABC):
+    """One database. Everything raises UsageError, and DatabaseAway where nobody answers."""
+
+    shared: ClassVar[bool]  # whether gateways on other machines may use it too
+    _reading: ClassVar[dict[str, Any]]  # options of a transaction that reads
+    _writing: ClassVar[dict[str, Any]]  # ... and of one that writes
+
+    def __init__(self, name: str, engine: sa.Engine) -> None:
+        """`name`: as sentences call it, without a password."""
+        self.name = name
+        self._engine = engine
+
+    def open(self, *, make: bool) -> bool:
+        """Bring it to today's schema, made where it is not there and `make` says so; whether it
+        was made."""
+        made = make and not self.exists()
+        if made:
+            self._make()
         with self._told():
-            self._upgrade()
+            if not self._is_current():
+                self._upgrade()
+        return made
+
+    @abc.abstractmethod
+    def exists(self) -> bool:
+        """Whether there is anything in its place."""
+
+    def close(self) -> None:
+        self._engine.dispose()
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """One view of the data. Raises UsageError where the database cannot be read."""
-        with self._told(), self._engine.connect() as connection, connection.begin():
-            yield connection
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that has the right to write from its first moment on, so that what it
-        reads is what it changes; committed at the end. Raises UsageError where that cannot be."""
+    def reading(self) -> Iterator[Transaction]:
+        """One view of the data."""
         with self._told(), self._engine.connect() as connection:
-            connection.execution_options(immediate=True)
+            connection.execution_options(**self._reading)
             with connection.begin():
                 yield connection
 
-    def mark(self) -> tuple[int, ...]:
-        """Which file it is, and when it was written. Raises UsageError where there is none."""
+    @contextlib.contextmanager
+    def viewing(self) -> Iterator[tuple[Transaction, Mark]]:
+        """One view of the data, and its mark. A database that was replaced or restored has
+        another mark, even where its revision is the same."""
+        outside = self._mark_outside()
+        with self.reading() as connection:
+            yield connection, (*outside, *self._mark_inside(connection))
+
+    @contextlib.contextmanager
+    def writing(self, *, patient: bool = False) -> Iterator[Transaction]:
+        """A transaction that is the only one to write from its first moment on; committed at the
+        end. With `patient` it waits for others, and may take, as long as a migration takes."""
+        with self._told(), self._engine.connect() as connection:
+            connection.execution_options(**self._writing)
+            with connection.begin() as transaction:
+                token = self._lock(connection, patient)
+                yield connection
+                self._commit(transaction, token)
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[Transaction]:
+        """A transaction that writes, and whose commit every watcher sees."""
+        with self.writing() as connection:
+            yield connection
+            bump(connection)
+
+    @abc.abstractmethod
+    def _make(self) -> None:
+        """Make what `_upgrade` fills."""
+
+    def _lock(self, connection: Transaction, patient: bool) -> object:
+        """Become the one writer; what `_commit` wants to know of it."""
+        return None
+
+    def _commit(self, transaction: sa.Transaction, token: object) -> None:
+        transaction.commit()
+
+    def _mark_outside(self) -> Mark:
+        """The part of the mark that is taken before the view."""
+        return ()
+
+    def _mark_inside(self, connection: Transaction) -> Mark:
+        return (revision_of(connection),)
+
+    @abc.abstractmethod
+    def _told_as(self, error: SQLAlchemyError) -> UsageError:
+        """An error as one sentence."""
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            found = self.path.stat()
-        except OSError as error:
-            raise UsageError(f"the database {self.path} is away: {error.strerror}") from error
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+            yield
+        except SQLAlchemyError as error:
+            raise self._told_as(error) from error
 
     def _upgrade(self) -> None:
-        if self._is_current():
-            return
-        with self.writing() as connection:
+        with self.writing(patient=True) as connection:
             if not self._is_current():  # another process may have been first
-                _migrate(connection)
+                from inhouse.store.migrate import upgrade  # alembic is imported only to migrate
+
+                upgrade(connection)
 
     def _is_current(self) -> bool:
-        found = self._version()
+        with self.reading() as connection:
+            found = version_of(connection)
         if found is not None and found > SCHEMA_VERSION:
             raise UsageError(
-                f"the database {self.path} was made by a newer release (schema {found}; "
+                f"the database {self.name} was made by a newer release (schema {found}; "
                 f"this one knows {SCHEMA_VERSION}); install that release or restore a backup"
             )
         return found == SCHEMA_VERSION
 
-    def _version(self) -> str | None:
-        with self.reading() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
-                return None
-            row = connection.execute(sa.text("SELECT version_num FROM alembic_version")).first()
-            return str(row[0]) if row else None
 
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of the database as one sentence."""
-        try:
-            yield
-        except SQLAlchemyError as error:
-            raise UsageError(_sentence(self.path, error)) from error
-
-
-def _sentence(path: Path, error: SQLAlchemyError) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if "locked" in str(cause):
-        return f"the database {path} is locked by another process; nothing was changed; try again"
-    return f"the database {path} cannot be used: {cause}"
-
-
-def _engine(path: Path) -> sa.Engine:
-    """Opens the file that is there, and never makes one."""
-    name = f"file:{quote(os.fsencode(path))}?mode=rw"
-
-    def connect() -> sqlite3.Connection:
-        # None: transactions begin where we say so, not where the driver guesses
-        return sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.NullPool)
-    event.listen(engine, "connect", _settle)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _settle(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    immediate = connection.get_execution_options().get("immediate", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def _make(path: Path) -> None:
-    """A database for its owner alone: it names who may do what."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        Database(draft, make=False)
-        with contextlib.suppress(FileExistsError):  # another process was first
-            os.link(draft, path)
-    except OSError as error:
-        raise UsageError(f"the database {path} cannot be made: {error.strerror}") from error
-    finally:
-        for ending in _BESIDE:
-            draft.with_name(draft.name + ending).unlink(missing_ok=True)
-
-
-def _migrate(connection: sa.Connection) -> None:
-    from inhouse.store.migrate import upgrade  # alembic is imported only to migrate
-
-    upgrade(connection)
+def version_of(connection: Transaction) -> str | None:
+    """The newest migration that was run; None where there was none."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.execute(sa.text("SELECT version_num FROM alembic_version")).first()
+    return str(row[0]) if row else None

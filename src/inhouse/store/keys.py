@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from inhouse.store.tables import api_key_secrets, api_keys, revision
+from inhouse.store.tables import api_key_secrets, api_keys
 
 log = logging.getLogger("inhouse.store")
 
@@ -75,12 +75,10 @@ def insert(connection: sa.Connection, key: StoredKey) -> None:
         )
     )
     _add_secrets(connection, key.id, key.secrets)
-    _changed(connection)
 
 
 def revoke(connection: sa.Connection, key_id: str, at: float) -> None:
     connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(revoked=at))
-    _changed(connection)
 
 
 def rotate(connection: sa.Connection, key_id: str, new: StoredSecret, old_ends: float) -> None:
@@ -93,18 +91,19 @@ def rotate(connection: sa.Connection, key_id: str, new: StoredSecret, old_ends: 
         .values(ends=old_ends)
     )
     _add_secrets(connection, key_id, [new])
-    _changed(connection)
 
 
 def note_use(connection: sa.Connection, last_used: dict[str, float]) -> None:
-    """When keys were last used. Not a change that watchers need to see."""
+    """When keys were last used, by this gateway; another one may have seen them later. Not a
+    change that watchers need to see."""
+    noted = api_keys.c.last_used
     for key_id, at in last_used.items():
-        connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used=at))
-
-
-def revision_of(connection: sa.Connection) -> int:
-    """The number that goes up with every change."""
-    return int(connection.execute(sa.select(revision.c.value)).scalar_one())
+        connection.execute(
+            sa.update(api_keys)
+            .where(api_keys.c.id == key_id)
+            .where(sa.or_(noted.is_(None), noted < at))
+            .values(last_used=at)
+        )
 
 
 def has_secrets(connection: sa.Connection) -> bool:
@@ -167,7 +166,3 @@ def _add_secrets(connection: sa.Connection, key_id: str, secrets: Iterable[Store
                 key_id=key_id, digest=secret.digest, created=secret.created, ends=secret.ends
             )
         )
-
-
-def _changed(connection: sa.Connection) -> None:
-    connection.execute(sa.update(revision).values(value=revision.c.value + 1))

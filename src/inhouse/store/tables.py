@@ -11,7 +11,7 @@ from sqlalchemy import (
     Table,
 )
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration. A database that names another one is upgraded, or refused if newer."""
 
 metadata = MetaData()
@@ -42,4 +42,11 @@ revision = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("value", Integer, nullable=False),  # goes up with every change: what watchers ask for
+)
+
+pepper = Table(
+    "pepper",
+    metadata,
+    Column("id", Integer, primary_key=True),  # 1: there is one pepper
+    Column("proof", LargeBinary(32), nullable=False),  # a keyed digest: tells which pepper it is
 )
