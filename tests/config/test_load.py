@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inhouse.config import gguf
 from inhouse.config.load import load_config
+from inhouse.config.oidc import claim_path
 from inhouse.config.sample import sample
 from inhouse.config.schema import Config, Settings
 from inhouse.domain import EngineKind, Task
@@ -57,6 +58,26 @@ BAD = [
     ("[admin]\nlisten = '10.0.0.1:1'", 'admin.listen = "10.0.0.1:1": must be on loopback: 127.0.0.1:8081'),
     ("[admin]\nlisten = '127.0.0.1:8080'", 'admin.listen = "127.0.0.1:8080": is gateway.listen too; take another'),
     ("[gateway]\nhead_timeout_s = 0", "gateway.head_timeout_s = 0.0: must be from 0.1 to 300"),
+    ("[oidc]\nissuer = 'https://idp.example.test'", "oidc.audiences: must name whom tokens are for; without it, every token of the provider would do"),
+    ("[oidc]\naudiences = ['inhouse']", 'oidc.issuer = "": is needed beside the rest of [oidc]'),
+    ("[oidc]\njwks_url = 'https://idp.example.test/keys'", 'oidc.issuer = "": is needed beside the rest of [oidc]'),
+    *(
+        (f"[oidc]\nissuer = '{issuer}'\naudiences = ['a']", f'oidc.issuer = "{issuer}": must be https://HOST/PATH, or http:// on loopback, exactly as the tokens\' \'iss\'')
+        for issuer in ("http://idp.example.test", "idp.example.test", "https://", "ftp://127.0.0.1", "https://idp.example.test/?a=b", "https://idp.example.test/#a", "https://idp.example.test:0", "https://idp.example.test:x", "https://idp.example.test/a b", "https://idp.exämple.test", "https://[::1")
+    ),
+    ("[oidc]\nissuer = 'https://idp.example.test'\naudiences = ['']", 'oidc.audiences = "": must not be empty texts'),
+    ("[oidc]\nalgorithms = ['HS256']", 'oidc.algorithms = "HS256": must be of these: \'RS256\', \'RS384\', \'RS512\', \'PS256\', \'PS384\', \'PS512\', \'ES256\', \'ES384\', \'ES512\', \'EdDSA\', \'Ed25519\''),
+    ("[oidc]\nalgorithms = []", "oidc.algorithms: must name at least one"),
+    ("[oidc]\ntoken_types = ['at+JWT']", "oidc.token_types = \"at+JWT\": must be of these: 'at+jwt', 'JWT', ''"),
+    ("[oidc]\ntoken_types = []", "oidc.token_types: must name at least one"),
+    *(
+        (f"[oidc]\nroles_claims = ['{path}']", f'oidc.roles_claims = "{path.strip()}": must be names with dots between them; in quotes where a name has dots itself')
+        for path in ("a..b", ".a", "a.", 'a."b', 'a"b')
+    ),
+    ("[oidc]\nissuer = 'https://a.test'\naudiences = ['a']\njwks_url = 'http://a.test/keys'", 'oidc.jwks_url = "http://a.test/keys": must be https://HOST/PATH, or http:// on loopback'),
+    ("[oidc]\nrefresh_min_s = 700", "oidc.refresh_min_s = 700: is above oidc.refresh_max_s"),
+    ("[oidc]\nstale_s = 599", "oidc.stale_s = 599: is below oidc.refresh_max_s: keys would run out between two fetches"),
+    ("[oidc]\nissuer = 'https://a.test'\naudiences = ['a']\nca_file = 'none.pem'", 'oidc.ca_file = "none.pem": cannot be read: No such file or directory'),
     ("[gateway]\nhead_timeout_s = nan", "gateway.head_timeout_s = nan: must be from 0.1 to 300"),
     ("[gateway]\nmax_connections = true", "gateway.max_connections = true: must be a whole number"),
     ("[gateway]\ntrusted_proxies = 'x'", 'gateway.trusted_proxies = "x": must be a list of texts: ["...", "..."]'),
@@ -215,3 +236,38 @@ def test_the_files_of_tls_are_looked_at(load: Load, tmp_path: Path) -> None:
         'tls.certificate = "gone.pem": cannot be read: No such file or directory',
         "tls.key = \"~nobody-of-that-name/key.pem\": begins with '~', and there is no such home directory",
     ]
+
+
+def test_a_provider_of_access_tokens(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("x")
+    loaded = load(
+        """
+        [oidc]
+        issuer = "https://login.example.test/realms/main"
+        audiences = ["inhouse"]
+        roles_claims = ["realm_access.roles", 'resource_access."my.app".roles']
+        ca_file = "ca.pem"
+        """,
+        INHOUSE_OIDC_AUDIENCES="inhouse,api://inhouse",
+        INHOUSE_OIDC_STALE_S="3600",
+    )
+    assert loaded.oidc_ca == tmp_path / "ca.pem"
+    assert loaded.settings.oidc.audiences == ["inhouse", "api://inhouse"]
+    assert loaded.settings.oidc.stale_s == 3600
+    assert load("").settings.oidc.issuer == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("groups", ("groups",)),
+        ("realm_access.roles", ("realm_access", "roles")),
+        ('resource_access."my.app".roles', ("resource_access", "my.app", "roles")),
+        ('"https://example.test/roles"', ("https://example.test/roles",)),
+        ("", None),
+        ('""', None),
+        ('"a"b', None),
+    ],
+)
+def test_paths_of_claims(text: str, path: tuple[str, ...] | None) -> None:
+    assert claim_path(text) == path

@@ -12,6 +12,7 @@ from typing import Any
 
 from inhouse.config.decode import Decoder
 from inhouse.config.listeners import check_listeners
+from inhouse.config.oidc import check_oidc
 from inhouse.config.paths import opened, resolved
 from inhouse.config.place import place_of
 from inhouse.config.problems import Problems
@@ -108,9 +109,11 @@ class _Loader:
         self._given()
         models = self._models(settings)
         check_listeners(settings, self._problems)
+        check_oidc(settings.oidc, self._problems)
         audit_directory = self._directory_of_the_log(settings) or data / "audit"
         database = place_of(settings.store, self._base, data, self._problems)
         tls_files = self._tls_files(settings)
+        oidc_ca = self._readable("oidc.ca_file", settings.oidc.ca_file)
         if self._problems.found or database is None:
             raise ConfigurationError(self._problems.found)
         return Config(
@@ -123,6 +126,7 @@ class _Loader:
             database=database,
             secret_variables=frozenset(decoder.variables),
             tls_files=tls_files,
+            oidc_ca=oidc_ca,
         )
 
     # What the environment says
