@@ -16,7 +16,7 @@ from inhouse.fleet.llamacpp import Spec
 COMMAND = (sys.executable, "-P", "-m", "inhouse.fleet.llamacpp")  # -P: never from the directory
 LAST_WORDS_S = 1.0
 TERMINATE_S = 1.0
-OUR_OWN = "INHOUSE_"
+WITHHELD = ("INHOUSE_", "PG")  # our own variables, and those of the database's client
 
 
 class Child:
@@ -102,6 +102,6 @@ def _environment(withheld: frozenset[str]) -> dict[str, str]:
     ours = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(OUR_OWN) and name not in withheld
+        if not name.startswith(WITHHELD) and name not in withheld
     }
     return {**ours, "OMP_WAIT_POLICY": "passive", "GGML_NO_BACKTRACE": "1"}
