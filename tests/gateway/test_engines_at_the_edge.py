@@ -96,6 +96,15 @@ async def test_what_an_engine_may_send(tmp_path: Path, name: str) -> None:
         assert talk.verify() == []
 
 
+async def test_a_switch_of_protocols_is_told_in_one_sentence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with RawEngine(says(WIRES["101"][0])) as engine, gateway(tmp_path, engine) as talk:
+        assert (await talk.post(CHAT)).status_code == 502
+    assert "switched to a protocol that nobody asked for" in caplog.text
+    assert [each.message for each in caplog.records if each.exc_info] == []
+
+
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 200 OK\r\nconnection: close\r\n"]
 )

@@ -68,6 +68,17 @@ async def test_tls_1_3_and_nothing_older(tmp_path: Path) -> None:
             await asyncio.open_connection("127.0.0.1", port, ssl=old)
 
 
+async def test_an_https_target_is_answered_over_tls_alone(tmp_path: Path) -> None:
+    certificates = Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"))
+    request = b"GET https://a/ HTTP/1.1\r\nhost: a\r\n\r\n"
+    async with listening(certificates) as port:
+        context = trusting(local_ca.authority(tmp_path))
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+        writer.write(request)
+        assert (await reader.readuntil(b"\r\n\r\nx")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
 async def test_a_client_that_does_not_trust_the_authority_sees_an_error(tmp_path: Path) -> None:
     certificates = Certificates(*local_ca.ensure(tmp_path, "127.0.0.1"))
     async with listening(certificates) as port:

@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         self.peer = ""
         self.exchange: Exchange | None = None
         self.deadline = 0.0
-        self._heads = HeadReader()
+        self._heads = HeadReader(secure=shared.secure)
         self._task: asyncio.Task[None] | None = None  # from the first request on
         self._turn: asyncio.Future[None] | None = None  # it waits for the next one
         self._ahead = b""  # came before its time: of a body not asked for, or of a next request

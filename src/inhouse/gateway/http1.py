@@ -5,28 +5,37 @@ white-list: RFC 9112's grammar, minus what no client of ours needs (obs-fold, ch
 trailers, upgrades). It does no I/O: bytes in, a `Head` or `Malformed` out.
 """
 
+import ipaddress
 import re
 
 import msgspec
 
 MAX_HEAD_BYTES = 32_768
 MAX_LINE_BYTES = 8_192
+MAX_METHOD_BYTES = 24
 MAX_FIELDS = 100
 MAX_CHUNK_LINE_BYTES = 16
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PATH = rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@/?%]*"
+_LETTER = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_METHOD = _LETTER + rb"{1,%d}" % MAX_METHOD_BYTES
+_REST = rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]++|%[0-9A-Fa-f]{2})*+"
 _REQUEST_LINE = re.compile(
-    rb"(" + _TOKEN + rb") "
-    rb"(" + _PATH + rb"|[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.\-_:\[\]]+(?:" + _PATH + rb")?|\*) "
+    rb"(" + _METHOD + rb") "
+    rb"(/" + _REST + rb"|[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9.\-_:\[\]]+(?:[/?]" + _REST + rb")?|\*) "
     rb"HTTP/1\.([01])\r\n"
 )
-_NAME = re.compile(_TOKEN)
+_METHOD_BEGUN = re.compile(rb"(?:" + _METHOD + rb"(?: |\r?\Z))|\r?\Z")
+_NAME = re.compile(_LETTER + rb"+")
+_AUTHORITY = re.compile(rb"[^/?]*")
 _IN_VALUES = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
-_HOST = re.compile(rb"(?:[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-_LENGTH = re.compile(rb"[0-9]{1,15}")
+_PORT = (  # up to 65535
+    rb"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._\-]+|\[([0-9A-Fa-f:.]+)\])(?::" + _PORT + rb")?")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,14}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
+_CHUNK_SIZE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,8}\r?)?")
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 
 _ONCE = (
     b"host",
@@ -70,25 +79,26 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         return self.chunkable and b"expect" in self.fields  # HTTP/1.0 knows no 100
 
 
-def parse_head(data: bytes) -> Head:
-    """Read a head: everything up to and with the CRLF of the last field line."""
+def parse_head(data: bytes, *, secure: bool = False) -> Head:
+    """Read a head: everything up to and with the CRLF of the last field line. `secure`: by TLS."""
     line = _REQUEST_LINE.match(data)
-    if line is None:
-        raise Malformed(400, _why_line(data))
-    if line.end() > MAX_LINE_BYTES:
-        raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
+    if line is None or line.end() > MAX_LINE_BYTES:
+        raise _refused_line(data)
     fields = _fields(data[line.end() : -2]) if len(data) > line.end() else {}
     method, target, minor = line.groups()
     version_1_1 = minor == b"1"
-    path, query = _target(target, fields.get(b"host"), version_1_1)
-    _refuse_unserved(method, fields)
+    _check_host(fields.get(b"host"), version_1_1)
+    if target[:1] != b"/":
+        target = _origin_form(method, target, fields.get(b"host"), secure)
+    path, _, query = target.partition(b"?")
+    _refuse_unserved(method, fields, version_1_1)
     return Head(
         method=method,
         path=path,
         query=query,
         fields=fields,
         length=_framing(fields, version_1_1),
-        keep_alive=version_1_1 and not _closes(fields.get(b"connection")),
+        keep_alive=not _closes(fields.get(b"connection")) and version_1_1,
         chunkable=version_1_1,
     )
 
@@ -96,9 +106,10 @@ def parse_head(data: bytes) -> Head:
 class HeadReader:
     """Gathers a head that may come in pieces, and looks at each byte once."""
 
-    __slots__ = ("_data", "_line_seen", "_looked_at")
+    __slots__ = ("_data", "_line_seen", "_looked_at", "_secure")
 
-    def __init__(self) -> None:
+    def __init__(self, *, secure: bool = False) -> None:
+        self._secure = secure
         self._data = bytearray()
         self._looked_at = 0
         self._line_seen = False
@@ -124,19 +135,20 @@ class HeadReader:
                 held += data
             self._check_partial(start)
             return None
-        if end > MAX_HEAD_BYTES:
-            raise Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
-        head, rest = parse_head(bytes(data[start : end + 2])), bytes(data[end + 4 :])
+        if end - start > MAX_HEAD_BYTES:
+            raise _too_large(data, start)
+        head = parse_head(bytes(data[start : end + 2]), secure=self._secure)
+        rest = bytes(data[end + 4 :])
         if held:
-            self.__init__()  # type: ignore[misc]  # empty again
+            self.__init__(secure=self._secure)  # type: ignore[misc]  # empty again
         return head, rest
 
     def _check_partial(self, start: int) -> None:
         data = self._data
-        if len(data) > MAX_HEAD_BYTES:
-            raise Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
-        if _BARE_LF.search(data, max(start, self._looked_at - 1)) is not None:
-            raise Malformed(400, "a line ends with a bare line feed; lines end with CR LF")
+        if len(data) - start > MAX_HEAD_BYTES + 3:  # of its end, three bytes may be here
+            raise _too_large(data, start)
+        if _BARE.search(data, max(start, self._looked_at - 1)) is not None:
+            raise Malformed(400, "a bare line feed or carriage return; lines end with CR LF")
         if not self._line_seen:
             self._check_line(data, start)
         self._looked_at = len(data)
@@ -145,13 +157,29 @@ class HeadReader:
         if data.find(b"\r\n", max(start, self._looked_at - 1)) >= 0:
             self._line_seen = True
             if _REQUEST_LINE.match(data, start) is None:
-                raise Malformed(400, _why_line(bytes(data[start:])))
-        elif len(data) > MAX_LINE_BYTES:
-            raise Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
+                raise _refused_line(bytes(data[start:]))
+        elif len(data) - start > MAX_LINE_BYTES or _METHOD_BEGUN.match(data, start) is None:
+            raise _refused_line(bytes(data[start:]))
 
 
-def _why_line(data: bytes) -> str:
+def _too_large(data: bytes | bytearray, start: int) -> Malformed:
+    """It may be the line that is: its target is a sentence of its own."""
+    if data.find(b"\r\n", start, start + MAX_LINE_BYTES) < 0:
+        return _refused_line(bytes(data[start:]))
+    return Malformed(431, f"the headers are larger than {MAX_HEAD_BYTES} bytes")
+
+
+def _refused_line(data: bytes) -> Malformed:
     line = data.split(b"\r\n", 1)[0]
+    method = _NAME.match(line)
+    if method is not None and method.end() > MAX_METHOD_BYTES:
+        return Malformed(501, f"no method is longer than {MAX_METHOD_BYTES} letters")
+    if len(line) + len(b"\r\n") > MAX_LINE_BYTES:
+        return Malformed(414, f"the request line is longer than {MAX_LINE_BYTES} bytes")
+    return Malformed(400, _why_line(line))
+
+
+def _why_line(line: bytes) -> str:
     if b"#" in line:
         return "the request target holds a '#'; a fragment is never sent"
     if line.count(b" ") != 2:
@@ -205,41 +233,57 @@ def _not_a_field() -> Malformed:
 
 
 def _closes(connection: bytes | None) -> bool:
-    if connection is None:
+    if connection is None or connection == b"keep-alive":
         return False
-    return any(token.strip(b" \t").lower() == b"close" for token in connection.split(b","))
+    options = [option.strip(b" \t").lower() for option in connection.split(b",")]
+    for option in options:
+        # A hop before us may have taken such a field out, or have been meant to (RFC 9110 7.6.1)
+        if option in _ONCE or (option and _NAME.fullmatch(option) is None):
+            raise Malformed(400, "the Connection header is no list of options of the connection")
+    return b"close" in options
 
 
-def _target(target: bytes, host: bytes | None, version_1_1: bool) -> tuple[bytes, bytes]:
-    if host is None and version_1_1:
-        raise Malformed(400, "the Host header is missing")
-    if host is not None and _HOST.fullmatch(host) is None:
+def _check_host(host: bytes | None, version_1_1: bool) -> None:
+    if host is None:
+        if version_1_1:
+            raise Malformed(400, "the Host header is missing")
+        return
+    found = _HOST.fullmatch(host)
+    if found is None or (found[1] is not None and not _is_address(found[1])):
         raise Malformed(400, "the Host header is not 'name' or 'name:port'")
-    if target[:1] != b"/":
-        target = _origin_form(target, host)
-    path, _, query = target.partition(b"?")
-    return path, query
 
 
-def _origin_form(target: bytes, host: bytes | None) -> bytes:
+def _is_address(text: bytes) -> bool:
+    try:
+        return bool(ipaddress.IPv6Address(text.decode()))
+    except ValueError:
+        return False
+
+
+def _origin_form(method: bytes, target: bytes, host: bytes | None, secure: bool) -> bytes:
+    """The path and query of an absolute target that names the host of the Host header."""
     scheme, separator, rest = target.partition(b"://")
     if not separator:
-        raise Malformed(400, "the target '*' is not served")
-    authority, _, path = rest.partition(b"/")
-    default = b":443" if scheme.lower() == b"https" else b":80"
+        raise Malformed(405 if method == b"OPTIONS" else 400, "the target '*' is not served")
+    https = scheme.lower() == b"https"
+    if https and not secure:  # RFC 9110 7.4
+        raise Malformed(400, "an 'https' target came over a connection without TLS")
+    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]  # it matches anything
+    default = b":443" if https else b":80"
     if host is None or _without(authority, default) != _without(host, default):
         raise Malformed(400, "the request target names another host than the Host header")
-    return b"/" + path
+    path = rest[len(authority) :]
+    return path if path[:1] == b"/" else b"/" + path
 
 
 def _without(authority: bytes, default_port: bytes) -> bytes:
     return authority.lower().removesuffix(default_port)
 
 
-def _refuse_unserved(method: bytes, fields: dict[bytes, bytes]) -> None:
+def _refuse_unserved(method: bytes, fields: dict[bytes, bytes], version_1_1: bool) -> None:
     if method in (b"CONNECT", b"TRACE"):
         raise Malformed(405, f"{method.decode()} is not served")
-    if b"upgrade" in fields:
+    if b"upgrade" in fields and version_1_1:  # HTTP/1.0 knows none, and passes it over
         raise Malformed(
             400, "protocol upgrades are not served; speak HTTP/1.1 (Java: HttpClient.Version)"
         )
@@ -262,13 +306,22 @@ def _framing(fields: dict[bytes, bytes], version_1_1: bool) -> int:
         if length is not None:
             raise Malformed(400, "both Content-Length and Transfer-Encoding came; send one")
         if coding.lower() != b"chunked":
-            raise Malformed(501, "no transfer coding but 'chunked' is served")
+            raise _refused_coding(coding)
         return -1
     if length is None:
         return 0
     if _LENGTH.fullmatch(length) is None:
         raise Malformed(400, "Content-Length is not a plain decimal number")
     return int(length)
+
+
+def _refused_coding(coding: bytes) -> Malformed:
+    """Where 'chunked' is not the last coding nobody can say where the body ends: that is 400, by
+    RFC 9112 6.3. Where it is, the others are only not served."""
+    *others, last = [name.strip(b" \t").lower() for name in coding.split(b",")]
+    unserved = all(name != b"chunked" and _NAME.fullmatch(name) for name in others)
+    status = 501 if last == b"chunked" and unserved else 400
+    return Malformed(status, "no transfer coding but 'chunked' is served")
 
 
 class ChunkedBody:
@@ -304,8 +357,7 @@ class ChunkedBody:
         data, at = self._data, self._at
         end = data.find(b"\r\n", at, at + MAX_CHUNK_LINE_BYTES)
         if end < 0:
-            line = data[at : at + MAX_CHUNK_LINE_BYTES]
-            if len(line) == MAX_CHUNK_LINE_BYTES or b"\n" in line:
+            if _CHUNK_SIZE_BEGUN.fullmatch(data, at) is None:
                 raise Malformed(400, "a chunk does not begin with its size in hexadecimal")
             return False
         if _CHUNK_SIZE.fullmatch(data, at, end) is None:

@@ -44,6 +44,7 @@ class Listener:
         self._certificates = certificates
         if certificates is not None:
             shared.fields += HSTS
+            shared.secure = True
         self._shared = shared
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None

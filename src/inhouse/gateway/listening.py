@@ -37,6 +37,7 @@ class Listening:
         self.write_timeout_s = write_timeout_s
         self.max_connections = max_connections
         self.fields = b""  # header lines of every answer here
+        self.secure = False  # all of it is TLS
         self.connections: set[Connection] = set()
         self.stopping = False
         self.loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from inhouse.domain import Task
 from inhouse.errors import Code, Refusal
 from inhouse.gateway.authorize import LATEST, find, is_tagged, visible
 from inhouse.gateway.exchange import Exchange
-from inhouse.gateway.receive import receive_body
+from inhouse.gateway.receive import pass_over, receive_body
 from inhouse.gateway.record import Entry
 from inhouse.gateway.refuse import JSON, fields
 from inhouse.gateway.routes import Listing, Route
@@ -35,8 +35,9 @@ class _Show(msgspec.Struct):
     name: str = ""
 
 
-def greet(exchange: Exchange, date: bytes) -> None:
+async def greet(exchange: Exchange, date: bytes) -> None:
     """`GET /` and `HEAD /`: what Ollama's clients ask before anything else. Says no more."""
+    await pass_over(exchange)
     head = fields(b"text/plain; charset=utf-8", exchange.request_id, date)
     exchange.respond(200, head, b"Inhouse is running")
 
@@ -47,6 +48,8 @@ async def answer(
     """Answer a listing for the entry's principal."""
     principal = entry.principal
     assert principal is not None  # listings come after authentication
+    if route.does is not Listing.OLLAMA_SHOW:
+        await pass_over(exchange)
     match route.does:
         case Listing.OPENAI_MODELS:
             seen = visible(principal, models)

@@ -56,9 +56,10 @@ class Operations:
         now = self._clock()
         exchange.request_id = new_request_id(now)
         status, content_type, body = self._answer(exchange.head.method, exchange.head.path)
-        exchange.respond(
-            status, fields(content_type, exchange.request_id, self._date.at(now)), body
-        )
+        head = fields(content_type, exchange.request_id, self._date.at(now))
+        if status == 405:
+            head += b"allow: GET, HEAD\r\n"
+        exchange.respond(status, head, body)
 
     def _answer(self, method: bytes, path: bytes) -> tuple[int, bytes, bytes]:
         if method not in (b"GET", b"HEAD"):

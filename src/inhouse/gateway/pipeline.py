@@ -99,7 +99,7 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     route = routes.find(head.method, head.path)
     entry.route = route.path
     if route.does is routes.Listing.GREETING:
-        listing.greet(exchange, gateway.date.at(entry.began))
+        await listing.greet(exchange, gateway.date.at(entry.began))
         return
     try:
         principal = entry.principal = authenticate(head, gateway.keys, entry.began)

@@ -9,6 +9,7 @@ from inhouse.gateway.routes import Route
 from inhouse.upstream.dialects.shapes import Ask
 from inhouse.upstream.dialects.table import parse
 
+MOST_PASSED_OVER_BYTES = 65_536
 _JSON = b"application/json"
 _CURL_DEFAULT = b"application/x-www-form-urlencoded"  # what Ollama's own examples send
 
@@ -16,6 +17,10 @@ _CURL_DEFAULT = b"application/x-www-form-urlencoded"  # what Ollama's own exampl
 async def receive_body(exchange: Exchange, route: Route, most_bytes: int) -> bytes:
     """The bytes of the body, or the refusal that says what was wrong with them."""
     _check_type(exchange, route)
+    return await _body(exchange, most_bytes)
+
+
+async def _body(exchange: Exchange, most_bytes: int) -> bytes:
     try:
         return await exchange.body(most_bytes)
     except BodyTooLarge as error:
@@ -26,6 +31,12 @@ async def receive_body(exchange: Exchange, route: Route, most_bytes: int) -> byt
         raise Refusal(Code.MALFORMED_REQUEST, malformed.status, malformed.sentence) from malformed
     except TimeoutError as error:
         raise Refusal(Code.BODY_TIMEOUT, 408, "the body did not arrive in time") from error
+
+
+async def pass_over(exchange: Exchange) -> None:
+    """Read the body of a question that needs none, so that one of broken framing is refused."""
+    if exchange.head.length:
+        await _body(exchange, MOST_PASSED_OVER_BYTES)
 
 
 async def receive(

@@ -45,10 +45,13 @@ def malformed_answer(error: Malformed, now: float) -> bytes:
     request_id = new_request_id(now)
     refusal = Refusal(Code.MALFORMED_REQUEST, error.status, error.sentence)
     body = error_shape(Dialect.OPENAI).body(refusal, request_id)
+    head = fields(JSON, request_id, HttpDate().at(now))
+    if error.status == 405:
+        head += b"allow: %b\r\n" % routes.ALLOWED
     return b"HTTP/1.1 %d %b\r\n%bconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (
         error.status,
         REASONS.get(error.status, b"-"),
-        fields(JSON, request_id, HttpDate().at(now)),
+        head,
         len(body),
         body,
     )

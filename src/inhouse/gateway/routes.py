@@ -58,6 +58,9 @@ ROUTES: dict[bytes, Route] = {
         Route("/", Dialect.OLLAMA, Listing.GREETING, _GET),
     )
 }
+ALLOWED = b"GET, HEAD, POST"
+"""The methods that any path takes, as `Allow` lists them."""
+
 _ONE_MODEL = Route("/v1/models/{model}", Dialect.OPENAI, Listing.OPENAI_MODEL, _GET)
 
 

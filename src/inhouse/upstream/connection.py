@@ -108,6 +108,8 @@ class EngineConnection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._break(f"{self._address} switched to a protocol that nobody asked for")
         except httptools.HttpParserError as error:
             self._break(f"{self._address} answered with something that is not HTTP: {error}")
         if not self.status:
