@@ -67,6 +67,7 @@ class Entry:
     engine_model: str | None = None
     reader: Reader | None = None
     first_byte_ms: float | None = None
+    took_ms = 0.0  # from its first byte to its outcome
     closed = False
     _intent: "asyncio.Future[None] | None" = None
     _end: "asyncio.Future[None] | None" = None
@@ -114,7 +115,7 @@ class Entry:
         self.engine = target.name
         self.engine_model = target.model
         self.reader = reader
-        self.first_byte_ms = self.duration_ms()
+        self.first_byte_ms = self._ms_since(self._clock())
 
     async def close(
         self,
@@ -167,8 +168,8 @@ class Entry:
             return None
         return max(self.reader.events, self.reader.usage.completion_tokens or 0)
 
-    def duration_ms(self) -> float:
-        return int((self._clock() - self.began) * 1_000_000) / 1000
+    def _ms_since(self, now: float) -> float:
+        return int((now - self.began) * 1_000_000) / 1000
 
     def _outcome(
         self,
@@ -178,11 +179,13 @@ class Entry:
         bytes_out: int,
     ) -> Outcome:
         reader = self.reader
+        now = self._clock()
+        self.took_ms = self._ms_since(now)
         usage = reader.usage if reader is not None else Usage()
         estimated = reader is not None and not reader.complete
         return Outcome(
             request_id=self.request_id,
-            time=self._clock(),
+            time=now,
             outcome=outcome,
             status=status,
             code=code,
@@ -192,7 +195,7 @@ class Entry:
             completion_tokens=self.tokens_made if estimated else usage.completion_tokens,
             estimated=estimated,
             bytes_out=bytes_out,
-            duration_ms=self.duration_ms(),
+            duration_ms=self.took_ms,
             first_byte_ms=self.first_byte_ms,
             finish_reason=reader.finish_reason if reader is not None else None,
             verdicts=self.verdicts_out,
@@ -215,7 +218,7 @@ class Entry:
             model=cut(ask.model) if ask else None,
             bytes_in=self.bytes_in,
             verdicts=self.verdicts,
-            duration_ms=self.duration_ms(),
+            duration_ms=self._ms_since(self._clock()),
             fingerprint=self.fingerprints[0],
             fingerprint_last=self.fingerprints[1],
             claimed_key=self.claimed_key,

@@ -43,7 +43,7 @@ class Meter:
         if entry.ask is not None:
             self._traffic.requests[entry.ask.dialect, model, OutcomeKind.ANSWERED, 200] += 1
         traffic = self._traffic.models[model]
-        traffic.duration_s.observe(entry.duration_ms() / 1000)
+        traffic.duration_s.observe(entry.took_ms / 1000)
         traffic.first_byte_s.observe((entry.first_byte_ms or 0.0) / 1000)
         traffic.prompt_tokens += usage.prompt_tokens or 0
         traffic.completion_tokens += usage.completion_tokens or 0
