@@ -274,7 +274,7 @@ async def _listening(
         write_timeout_s=section.write_timeout_s,
         max_connections=section.max_connections,
     )
-    operations.watch_connections(shared.connections)
+    operations.watch_connections(lambda: shared.open)
     front = Listener(clients, shared, _certificates(config))
     back = Listener(admin, Listening(operations.serve, malformed, max_connections=256))
     try:

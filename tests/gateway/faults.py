@@ -3,9 +3,9 @@
     python -m tests.gateway.faults [COUNT] [SEED]
 
 Every trial is one request over an engine that cuts, resets, stalls, corrupts, errs or invents, at
-any byte, or does nothing wrong. Two things must never be: an answer that the engine did not finish
-and that looks complete, and one that it finished and that does not arrive whole. Prints one JSON
-object; exits 1 where one of them was.
+any byte, or does nothing wrong. Three things must never be: an answer that the engine did not end
+and that looks complete, one that it finished and that does not arrive whole, and a broken stream
+whose last event is no error. Prints one JSON object; exits 1 where one of them was.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import uvloop
-from tests.gateway.harness import ENDS, MESSAGES, Talk, gateway
+from tests.gateway.harness import ENDS, MESSAGES, Talk, ends_with_error, gateway
 
 from inhouse.upstream.fake_engine import FakeEngine, Faults
 
@@ -168,6 +168,12 @@ async def one(talk: Talk, engine: FakeEngine, trial: Trial, whole: bytes, tally:
     tally.complete += complete
     if complete and trial.kind != "none" and not harmless(trial, answer.content, whole):
         tally.violations.append(f"looks complete: {trial} {answer.content[-200:]!r}")
+    if (
+        answer.status_code == 200
+        and not complete
+        and not ends_with_error(trial.path, answer.content)
+    ):
+        tally.violations.append(f"ends with no error: {trial} {answer.content[-200:]!r}")
     if trial.kind == "none" and (not complete or masked(answer.content) != whole):
         tally.violations.append(f"was cut: {trial} {answer.content[-200:]!r}")
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,22 @@ ENDS = {
     "/api/generate": b'"done":true',
 }
 """What a whole stream ends with, and a broken one must never hold."""
+
+_ERRORS = {
+    "/v1/chat/completions": b'data: {"error":{"message":',
+    "/v1/completions": b'data: {"error":{"message":',
+    "/v1/responses": b'event: error\ndata: {"type":"error",',
+    "/v1/messages": b'event: error\ndata: {"type":"error",',
+    "/api/chat": b'{"error":"',
+    "/api/generate": b'{"error":"',
+}
+
+
+def ends_with_error(path: str, body: bytes) -> bool:
+    """Whether a stream's last event is an error, as the dialect of this path says one."""
+    end = b"\n" if path.startswith("/api/") else b"\n\n"
+    last = body.removesuffix(end).rpartition(end)[2]
+    return body.endswith(end) and last.startswith(_ERRORS[path])
 
 
 class Engine(Protocol):
@@ -95,9 +112,15 @@ class Talk:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    directory: Path, *engines: Engine, kind: str = "openai", toml: str = "", wait: bool = True
+    directory: Path,
+    *engines: Engine,
+    kind: str = "openai",
+    toml: str = "",
+    wait: bool = True,
+    send_buffer_bytes: int = 0,
 ) -> AsyncIterator[Talk]:
-    """A gateway whose model `m` is served by these engines, under the same name there."""
+    """A gateway whose model `m` is served by these engines, under the same name there. With
+    `send_buffer_bytes`, its system takes no more than that ahead of a client that does not read."""
     file = directory / "inhouse.toml"
     sources = [f"{kind}://127.0.0.1:{engine.port}/m" for engine in engines]
     if "[models" not in toml:
@@ -108,6 +131,8 @@ async def gateway(
     config = load_config(file, directory / "data", {})
     config.data.mkdir(exist_ok=True)
     with bind("127.0.0.1:0", "gateway") as clients, bind("127.0.0.1:0", "admin") as admin:
+        if send_buffer_bytes:
+            clients.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         greeting = Greeting(config, json_line=True)
         async with running(config, clients, admin, greeting) as platform:
             if wait:

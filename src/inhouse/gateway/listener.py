@@ -6,8 +6,9 @@ from email.utils import formatdate
 
 from inhouse.errors import UsageError
 from inhouse.gateway.connection import Connection, State
+from inhouse.gateway.handshakes import Handshakes
 from inhouse.gateway.listening import Listening
-from inhouse.gateway.tls import HANDSHAKE_S, HSTS, Certificates
+from inhouse.gateway.tls import HSTS, Certificates
 
 SWEEP_S = 0.25
 BACKLOG = 4096
@@ -47,6 +48,7 @@ class Listener:
             shared.secure = True
         self._shared = shared
         self._server: asyncio.Server | None = None
+        self._handshakes: Handshakes | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
@@ -56,17 +58,15 @@ class Listener:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        certificates = self._certificates
-        self._server = await loop.create_server(
-            lambda: Connection(self._shared),
-            sock=self._sock,
-            backlog=BACKLOG,
-            ssl=certificates.context if certificates else None,
-            ssl_handshake_timeout=HANDSHAKE_S if certificates else None,
-            ssl_shutdown_timeout=self._shared.write_timeout_s if certificates else None,
-        )
-        if certificates is not None:
-            certificates.watch()
+        if self._certificates is not None:
+            self._sock.listen(BACKLOG)
+            self._handshakes = Handshakes(self._sock, self._shared, self._certificates)
+            self._handshakes.start()
+            self._certificates.watch()
+        else:
+            self._server = await loop.create_server(
+                lambda: Connection(self._shared), sock=self._sock, backlog=BACKLOG
+            )
         self._sweeper = loop.create_task(self._sweep())
 
     async def stop(self, timeout_s: float) -> int:
@@ -74,6 +74,8 @@ class Listener:
         self._shared.stopping = True
         if self._server is not None:
             self._server.close()
+        if self._handshakes is not None:
+            self._handshakes.stop()
         loop = asyncio.get_running_loop()
         for connection in list(self._shared.connections):
             if not connection.busy and connection.state is not State.LINGER:

@@ -19,6 +19,7 @@ class Listening:
         answer: Callable[[Exchange], Awaitable[None]],
         malformed: Callable[["Connection", Malformed], bytes],
         *,
+        handshake_timeout_s: float = 10.0,
         head_timeout_s: float = 10.0,
         body_timeout_s: float = 60.0,
         body_bytes_per_s: int = 1024,
@@ -29,6 +30,7 @@ class Listening:
     ) -> None:
         self.answer = answer
         self.malformed = malformed
+        self.handshake_timeout_s = handshake_timeout_s
         self.head_timeout_s = head_timeout_s
         self.body_timeout_s = body_timeout_s
         self.body_bytes_per_s = body_bytes_per_s
@@ -39,5 +41,15 @@ class Listening:
         self.fields = b""  # header lines of every answer here
         self.secure = False  # all of it is TLS
         self.connections: set[Connection] = set()
+        self.handshakes: dict[asyncio.Task[None], None] = {}  # under way, the oldest first
         self.stopping = False
         self.loop = asyncio.get_running_loop()
+
+    @property
+    def open(self) -> int:
+        """Connections, and what is about to become one."""
+        return len(self.connections) + len(self.handshakes)
+
+    @property
+    def full(self) -> bool:
+        return self.open >= self.max_connections

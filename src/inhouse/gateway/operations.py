@@ -8,7 +8,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 
 import msgspec
 
@@ -43,9 +43,9 @@ class Operations:
         """Bytes came that were no request."""
         self._metrics.malformed.inc()
 
-    def watch_connections(self, connections: Sized) -> None:
-        """Count the open connections of clients in the metrics."""
-        self._metrics.connections.set_function(lambda: len(connections))
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """Tell of the open connections of clients in the metrics."""
+        self._metrics.connections.set_function(count)
 
     def watch_keys(self, away_since: Callable[[], float | None]) -> None:
         """Since when (monotonic) the store of keys cannot be followed; None while it can."""

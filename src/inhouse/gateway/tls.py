@@ -19,7 +19,6 @@ log = logging.getLogger("inhouse.gateway")
 
 WATCH_S = 5.0
 RENEW_EVERY_S = 86_400.0
-HANDSHAKE_S = 10.0
 HSTS = b"strict-transport-security: max-age=31536000\r\n"
 
 

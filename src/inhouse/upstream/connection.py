@@ -11,7 +11,7 @@ import httptools
 
 from inhouse.errors import EngineError
 
-MAX_HEAD_BYTES = 65_536
+MAX_HEAD_BYTES = 65_536  # of whatever is not body, in a row: headers, sizes of chunks, trailers
 MAX_HELD_BYTES = 262_144  # of an answer, waiting for a client that reads slowly
 JOINED_BYTES = 16_384  # a larger body is sent from where it lies, not copied behind its head
 
@@ -83,7 +83,7 @@ class EngineConnection(asyncio.Protocol):
     def _reset(self) -> None:
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._head_bytes = 0
+        self._head_bytes = 0  # since the last of the body
         self._begun = False  # some of the body came
         self._moved = False  # some of it came since the last sweep
         self._framed = False  # the answer says where it ends
@@ -112,7 +112,7 @@ class EngineConnection(asyncio.Protocol):
             self._break(f"{self._address} switched to a protocol that nobody asked for")
         except httptools.HttpParserError as error:
             self._break(f"{self._address} answered with something that is not HTTP: {error}")
-        if not self.status:
+        if not self._held:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._break(f"{self._address} sent more than {MAX_HEAD_BYTES} bytes of headers")
@@ -170,6 +170,7 @@ class EngineConnection(asyncio.Protocol):
         if self.complete:
             return
         self._begun = self._moved = True
+        self._head_bytes = 0
         self._held.append(body)
         if self._follower is None:
             self._held_bytes += len(body)

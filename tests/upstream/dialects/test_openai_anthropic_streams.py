@@ -297,6 +297,8 @@ BROKEN: list[tuple[Callable[[Ask], EventReader], bytes]] = [
     (AnthropicStream, b'data: {"type":"error"}\n\n'),
     (AnthropicStream, b"data: [DONE]\n\n"),
     (AnthropicStream, b"data: 7\n\n"),
+    (AnthropicStream, b'event: messag\0_stop\ndata: {"type":"message_stop"}\n\n'),
+    (ResponseStream, b'event: response.creat\0d\ndata: {"type":"response.created"}\n\n'),
 ]
 
 

@@ -64,7 +64,12 @@ def test_the_bound_is_on_what_is_pending_not_on_what_passes() -> None:
 @pytest.mark.parametrize("block", [b"data: a\rdata: [DONE]\n\n", b"data: a\n\n\rdata: b\n\n"])
 def test_a_carriage_return_that_ends_no_line_is_a_fault(block: bytes) -> None:
     with pytest.raises(EngineError, match="carriage return"):
-        EventSplitter().feed(block)
+        [event(raw) for raw in split(EventSplitter().feed(block))]
+
+
+def test_a_name_without_data_is_a_fault() -> None:
+    with pytest.raises(EngineError, match="a name and no data"):
+        event(b"event: message_start\0data: x\n\n")
 
 
 def test_crlf_cut_in_its_middle() -> None:
@@ -107,7 +112,8 @@ def test_the_quick_way_reads_the_same_or_nothing(
 
 
 @pytest.mark.parametrize(
-    "block", [EVENT * 2, b": c\n\n", b"data: a\rb\n\n", b"data: a\ndata: b\n\n"]
+    "block",
+    [EVENT * 2, b": c\n\n", b"data: a\rb\n\n", b"event: a\rdata: b\n\n", b"data: a\ndata: b\n\n"],
 )
 def test_the_quick_way_leaves_what_is_not_one_plain_event(block: bytes) -> None:
     assert lone(block) is None
@@ -123,5 +129,5 @@ def test_a_line_of_no_event_is_a_fault(line: bytes) -> None:
 
 def test_data_of_events_without_comments() -> None:
     events = Events()
-    assert events.feed(b": hello\n\ndata: a\n\ndata:") == [b"a"]
-    assert events.feed(b" b\n\n") == [b"b"]
+    assert list(events.feed(b": hello\n\ndata: a\n\ndata:")) == [b"a"]
+    assert list(events.feed(b" b\n\n")) == [b"b"]

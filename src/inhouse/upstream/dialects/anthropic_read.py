@@ -11,6 +11,7 @@ from inhouse.upstream.dialects.reading import (
     EventReader,
     Fault,
     WholeReader,
+    check_name,
     event_of,
     renamed,
 )
@@ -91,6 +92,7 @@ class AnthropicStream(EventReader):
         read = _EVENT.decode(data)
         if read.type == "error" or read.error is not None or name == b"error":
             _refuse_fault(read.error)
+        check_name(name, read.type)
         if read.usage is not None:
             self._count(read.usage)
         if read.type == "message_stop":

@@ -102,20 +102,23 @@ class LineReader(Progress):
     def __init__(self, alias: str, *, load: bool = False) -> None:
         super().__init__(alias)
         self._load = load
-        self._pending = b""
+        self._pending = bytearray()
 
     def feed(self, data: bytes) -> bytes:
         if self.complete or self.fault is not None:
             return b""
-        *lines, self._pending = (self._pending + data).split(b"\n")
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._pending) + lines[0]
+            self._pending.clear()
+        self._pending += rest  # not joined for each piece: a long line may come in many
         released = b"".join([self._line(line) for line in lines])
         if len(self._pending) > MOST_PENDING_BYTES and not self.complete and self.fault is None:
             self.fault = f"sent a line of more than {MOST_PENDING_BYTES} bytes"
         return released
 
     def finish(self) -> bytes:
-        line, self._pending = self._pending, b""
-        released = self._line(line)  # a last line needs no newline
+        released = self._line(bytes(self._pending))  # a last line needs no newline
         if not self.complete and self.fault is None:
             self.fault = "ended its stream before its answer ended"
         return released

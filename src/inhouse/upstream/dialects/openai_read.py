@@ -11,6 +11,7 @@ from inhouse.upstream.dialects.reading import (
     EventReader,
     Fault,
     WholeReader,
+    check_name,
     event_of,
     renamed,
 )
@@ -164,6 +165,7 @@ class ResponseStream(EventReader):
         read = _RESPONSE_EVENT.decode(data)
         if read.type == "error" or name == b"error":
             _refuse_fault(read.error or Fault(read.message, None, read.code))
+        check_name(name, read.type)
         response = read.response
         if response is None:
             return raw

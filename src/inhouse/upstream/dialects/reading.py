@@ -90,7 +90,7 @@ class EventReader(Progress):
                 return self._heed(data, *read)
         try:
             block = self._splitter.feed(data)
-            self._between = not self._splitter.pending
+            self._between = self._splitter.between
         except EngineError as error:
             self.fault = str(error)
             return b""
@@ -191,6 +191,12 @@ def renamed(body: bytes, theirs: str | None, alias: str) -> bytes:
     members = OBJECT.decode(body)
     members["model"] = msgspec.Raw(msgspec.json.encode(alias))
     return msgspec.json.encode(members)
+
+
+def check_name(name: bytes, kind: str) -> None:
+    """Clients go by an event's name or by the `type` in its data: both say the same."""
+    if name and name != kind.encode():
+        raise EngineError("sent an event whose name is not its type")
 
 
 def event_of(name: bytes, data: bytes) -> bytes:

@@ -2,7 +2,9 @@
 
 An event is what stands before a blank line. Lines end with LF or CR LF. By the WHATWG's rules a
 lone CR ends a line too; no engine writes one, and a reader that passed over it would see another
-event than the client does, so it is a fault here.
+event than the client does, so it is a fault here: of its event, so that what was said before it
+counts, whether it came in the same piece of the stream or in another. So is an event with a name
+and no data, which clients pass over.
 
     engine's bytes ──EventSplitter──► whole events ──split──► one event ──event──► Event
 
@@ -37,7 +39,7 @@ class Event(NamedTuple):
 class EventSplitter:
     """Releases whole events and keeps the beginning of the next one.
 
-    Raises EngineError where an event grows past `most_bytes`, or a CR ends no line.
+    Raises EngineError where an event grows past `most_bytes`.
     """
 
     __slots__ = ("_most_bytes", "_rest")
@@ -51,11 +53,13 @@ class EventSplitter:
         """The beginning of an event that has not ended."""
         return bytes(self._rest)
 
+    @property
+    def between(self) -> bool:
+        """Nothing is pending."""
+        return not self._rest
+
     def feed(self, data: bytes) -> bytes:
-        block = data if not self._rest and data.endswith(ENDS) else self._cut(data)
-        if b"\r" in block and b"\r" in block.replace(b"\r\n", b"\n"):
-            raise EngineError("sent a stream with a carriage return that ends no line")
-        return block
+        return data if not self._rest and data.endswith(ENDS) else self._cut(data)
 
     def _cut(self, data: bytes) -> bytes:
         rest = self._rest
@@ -87,8 +91,10 @@ def lone(block: bytes) -> tuple[bytes, bytes] | None:
     """Name and data of a block that ends as `ENDS` and is one event as engines spell it.
 
     None for whatever else: several events, comments, further fields, data in several lines, or
-    a CR that ends no line, which `splitlines` makes a line of its own.
+    a CR that ends no line, which `splitlines` would make a line of its own.
     """
+    if b"\r" in block and _lone_cr(block):
+        return None
     lines = block.splitlines()
     if len(lines) == 2 and lines[0].startswith(b"data: "):
         return b"", lines[0][6:]
@@ -98,7 +104,10 @@ def lone(block: bytes) -> tuple[bytes, bytes] | None:
 
 
 def event(raw: bytes) -> Event:
-    """One event read by the rules. Raises EngineError for a line that belongs to no event."""
+    """One event read by the rules. Raises EngineError for a line that belongs to no event, for a CR
+    that ends no line, and for a name without data."""
+    if b"\r" in raw and _lone_cr(raw):
+        raise EngineError("sent a stream with a carriage return that ends no line")
     name, data = b"", []
     for line in raw.replace(b"\r\n", b"\n").split(b"\n"):
         field, _, value = line.partition(b":")
@@ -109,7 +118,13 @@ def event(raw: bytes) -> Event:
             name = value
         elif field not in (b"", b"id", b"retry"):
             raise EngineError("sent a line that belongs to no event")
+    if name and not data:
+        raise EngineError("sent an event that has a name and no data")
     return Event(raw, name, b"\n".join(data) if data else None)
+
+
+def _lone_cr(block: bytes) -> bool:
+    return b"\r" in block.replace(b"\r\n", b"\n")
 
 
 class Events:
@@ -123,7 +138,9 @@ class Events:
     def __init__(self) -> None:
         self._splitter = EventSplitter()
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The data of the events that ended. Comments are left out."""
-        read = [event(raw) for raw in split(self._splitter.feed(data))]
-        return [it.data for it in read if it.data is not None]
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The data of the events that ended, one by one. Comments are left out."""
+        for raw in split(self._splitter.feed(data)):
+            read = event(raw).data
+            if read is not None:
+                yield read

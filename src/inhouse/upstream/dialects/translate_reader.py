@@ -90,12 +90,15 @@ class StreamReader(_Translated):
     def feed(self, data: bytes) -> bytes:
         if self.complete or self.fault:
             return b""
+        released = []
         try:
-            events = self._events.feed(data)
+            for event in self._events.feed(data):
+                released.append(self._event(event))
+                if self.complete or self.fault:
+                    break
         except EngineError as error:
             self.fault = str(error)
-            return b""
-        return b"".join([self._event(event) for event in events])
+        return b"".join(released)
 
     def finish(self) -> bytes:
         if not (self.complete or self.fault):
@@ -103,8 +106,6 @@ class StreamReader(_Translated):
         return b""
 
     def _event(self, data: bytes) -> bytes:
-        if self.complete or self.fault:
-            return b""
         try:
             return self._close() if data == _DONE else self._piece(decode(data))
         except EngineError as error:
