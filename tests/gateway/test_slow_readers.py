@@ -116,11 +116,11 @@ class Client:
         self._talk = talk
         self.got = b""
 
-    async def ask(self, trial: Trial) -> None:
+    async def ask(self, trial: Trial, asked: dict[str, Any] | None = None) -> None:
         url = self._talk.client.base_url
         await self._loop.sock_connect(self._socket, (url.host, url.port))
-        body = self._talk.request(trial.path, **trial.body)
-        request = body.replace(b"host: a\r\n", b"host: a\r\nconnection: close\r\n")
+        request = self._talk.request(trial.path, **(asked or trial.body))
+        request = request.replace(b"host: a\r\n", b"host: a\r\nconnection: close\r\n")
         await self._loop.sock_sendall(self._socket, request)
 
     async def read(self, most: int = 1 << 16) -> bool:

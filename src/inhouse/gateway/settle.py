@@ -3,12 +3,21 @@
 from collections.abc import Mapping
 
 from inhouse.config.schema import Model
-from inhouse.domain import Dialect, OutcomeKind, Usage
+from inhouse.domain import Dialect, Operation, OutcomeKind, Usage
 from inhouse.gateway.record import Entry
 from inhouse.telemetry import Metrics
 from inhouse.upstream.pool import Target
 
 UNKNOWN = "unknown"
+_NO_TOKENS = frozenset(
+    {
+        Operation.EMBEDDING,
+        Operation.OLLAMA_EMBED,
+        Operation.OLLAMA_EMBEDDING,
+        Operation.COUNT_TOKENS,
+    }
+)
+"""What makes no tokens, so that leaving it spares none."""
 
 
 class Meter:
@@ -27,15 +36,19 @@ class Meter:
             self._traffic.models[model].completion_tokens += entry.tokens_made
 
     def abandoned(self, entry: Entry, models: Mapping[str, Model]) -> None:
-        """A client left. What its answer could still have taken, the engine did not make."""
+        """A client left. What its answer could still have taken, the engine did not make; unless
+        it had ended before, and only the client was not through with it."""
         name = self._model(entry)
         self._metrics.abandoned.labels(name).inc()
-        if entry.ask is None or name == UNKNOWN:
+        ask, reader = entry.ask, entry.reader
+        if ask is None or name == UNKNOWN or ask.operation in _NO_TOKENS:
+            return
+        if reader is not None and reader.complete:
             return
         made = entry.tokens_made or 0
         most = models[name].max_output_tokens
-        bound = most if entry.ask.max_tokens is None else min(entry.ask.max_tokens, most)
-        self._metrics.spared.labels(name).inc(max(0, bound - made))
+        bound = most if ask.max_tokens is None else min(ask.max_tokens, most)
+        self._metrics.spared.labels(name).inc(max(0, bound * ask.choices - made))
 
     def answered(self, entry: Entry, usage: Usage) -> None:
         """One whole answer was given."""

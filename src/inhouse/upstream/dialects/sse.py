@@ -93,12 +93,15 @@ def lone(block: bytes) -> tuple[bytes, bytes] | None:
     None for whatever else: several events, comments, further fields, data in several lines, or
     a CR that ends no line, which `splitlines` would make a line of its own.
     """
-    if b"\r" in block and _lone_cr(block):
-        return None
     lines = block.splitlines()
     if len(lines) == 2 and lines[0].startswith(b"data: "):
-        return b"", lines[0][6:]
-    if len(lines) == 3 and lines[0].startswith(b"event: ") and lines[1].startswith(b"data: "):
+        return b"", lines[0][6:]  # both line ends are those of the blank line: there is no other
+    if (
+        len(lines) == 3
+        and not _lone_cr(block)
+        and lines[0].startswith(b"event: ")
+        and lines[1].startswith(b"data: ")
+    ):
         return lines[0][7:], lines[1][6:]
     return None
 
@@ -106,7 +109,7 @@ def lone(block: bytes) -> tuple[bytes, bytes] | None:
 def event(raw: bytes) -> Event:
     """One event read by the rules. Raises EngineError for a line that belongs to no event, for a CR
     that ends no line, and for a name without data."""
-    if b"\r" in raw and _lone_cr(raw):
+    if _lone_cr(raw):
         raise EngineError("sent a stream with a carriage return that ends no line")
     name, data = b"", []
     for line in raw.replace(b"\r\n", b"\n").split(b"\n"):
@@ -124,7 +127,7 @@ def event(raw: bytes) -> Event:
 
 
 def _lone_cr(block: bytes) -> bool:
-    return b"\r" in block.replace(b"\r\n", b"\n")
+    return b"\r" in block and b"\r" in block.replace(b"\r\n", b"\n")
 
 
 class Events:
