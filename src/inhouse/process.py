@@ -17,6 +17,7 @@ from inhouse.errors import UsageError
 log = logging.getLogger("inhouse")
 
 OPEN_FILES = 65_536
+OTHER_FILES = 128  # besides connections: log, store, listeners, the loop
 
 
 @contextlib.contextmanager
@@ -127,3 +128,19 @@ def raise_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def connections_within(wanted: int) -> int:
+    """As many client connections as the open files allow, `wanted` at most: each may hold one to an
+    engine besides, and the log must always be able to open a file."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    room = max(1, (files - OTHER_FILES) // 2)
+    if room < wanted:
+        log.warning(
+            "%d open files are allowed, enough for %d client connections; "
+            "gateway.max_connections wants %d: raise the limit (ulimit -n, LimitNOFILE)",
+            *(files, room, wanted),
+        )
+    return min(wanted, room)

@@ -47,7 +47,13 @@ from inhouse.greeting import Greeting
 from inhouse.identity.keyring import KeyRing
 from inhouse.identity.keys import Keys
 from inhouse.identity.watch import KeyWatcher
-from inhouse.process import Signals, locked, locked_log, raise_open_files
+from inhouse.process import (
+    Signals,
+    connections_within,
+    locked,
+    locked_log,
+    raise_open_files,
+)
 from inhouse.telemetry import Metrics, configure_logging
 from inhouse.upstream.pool import Pool, Target
 from inhouse.upstream.probe import Prober
@@ -272,7 +278,7 @@ async def _listening(
         idle_timeout_s=section.idle_timeout_s,
         request_timeout_s=section.request_timeout_s,
         write_timeout_s=section.write_timeout_s,
-        max_connections=section.max_connections,
+        max_connections=connections_within(section.max_connections),
     )
     operations.watch_connections(lambda: shared.open)
     front = Listener(clients, shared, _certificates(config))

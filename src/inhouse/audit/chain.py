@@ -15,10 +15,9 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from inhouse.audit.files import Files, same_file
+from inhouse.audit.files import Files, disk, same_file
 from inhouse.audit.head import head_path, parts, read_seals, write_head
 from inhouse.audit.lock import Lock
 from inhouse.audit.record import Gap, Outcome, Record, Repaired, encode
@@ -42,6 +41,7 @@ log = logging.getLogger("inhouse.audit")
 HEAD_EVERY_S = 1.0
 LOCK_S = 5.0  # how long another process may hold the lock
 IDLE_S = 0.05  # after the last batch, how long the lock is kept for the next one
+MOST_TAKEOVERS = 5  # in one commit; more would be a fight for the lock
 LONGEST_REQUEST_S = 86_400.0  # what the configuration allows at most
 
 
@@ -102,7 +102,7 @@ class Chain:
             raise UsageError(
                 f"the audit log's directory {self._directory} cannot be used: {error.strerror}"
             ) from error
-        with _disk(self._directory):
+        with disk(self._directory):
             self._at, _, _ = self._end()
             self._hold()
             if self._untold or self._given_up:
@@ -116,14 +116,18 @@ class Chain:
 
     def commit(self, batch: list[bytes]) -> None:
         """Append encoded records; durable on return. Raises AuditUnavailable, and then none is."""
-        with _disk(self._directory):
+        with disk(self._directory):
             self._hold(surely=False)
-            try:
-                self._commit(batch)
-            except TakenOver as error:
-                self._hold()
-                if error.end is None or not counts(self._directory, error.end):
+            for _ in range(MOST_TAKEOVERS):
+                try:
                     self._commit(batch)
+                    break
+                except TakenOver as error:
+                    self._hold()
+                    if error.end is not None and counts(self._directory, error.end):
+                        break
+            else:
+                raise TakenOver(None)
             if time.monotonic() - self._head_at > HEAD_EVERY_S:
                 self._write_head()
 
@@ -137,7 +141,7 @@ class Chain:
 
     def idle(self) -> None:
         """Between batches: write the head where it is due, and let go of the lock."""
-        with contextlib.suppress(AuditUnavailable), _disk(self._directory):
+        with contextlib.suppress(AuditUnavailable), disk(self._directory):
             due = time.monotonic() - self._head_at > HEAD_EVERY_S
             if due and self._headed != self._at.link:
                 self._hold()
@@ -147,7 +151,7 @@ class Chain:
     def close(self) -> None:
         """Write the head and let go of the files."""
         if self._lock is not None:
-            with contextlib.suppress(AuditUnavailable), _disk(self._directory):
+            with contextlib.suppress(AuditUnavailable), disk(self._directory):
                 if self._headed != self._at.link:
                     self._hold()
                     self._write_head()
@@ -165,14 +169,20 @@ class Chain:
             self._lock.stand_back()
         if self._lock.held and not (surely and self._lock.lost):
             return
-        self._to_fence = self._lock.take() or self._to_fence
-        try:
-            self._catch_up()
-            if self._to_fence:
-                self._fence()
-        except BaseException:
-            self._lock.release()
-            raise
+        for _ in range(MOST_TAKEOVERS):
+            self._to_fence = self._lock.take() or self._to_fence
+            try:
+                self._catch_up()
+                if self._to_fence:
+                    self._fence()
+            except TakenOver:
+                self._lock.release()
+            except BaseException:
+                self._lock.release()
+                raise
+            else:
+                return
+        raise TakenOver(None)
 
     def _let_go(self) -> None:
         if self._lock is not None and not self._given_up:
@@ -298,6 +308,8 @@ class Chain:
         What head and mark know of is looked at each time: others may have written it, and somebody
         may have taken it away."""
         place, rest, wrong = self._end()
+        if self._lost:
+            raise TakenOver(None)  # what was read may be of who took it over, and is still at work
         self._go_to(place)
         if wrong and not self._seals_told:
             for reason in wrong:
@@ -371,7 +383,7 @@ class Chain:
 
     def _close_open(self, longest_s: float) -> None:
         """Close what the last gateway left open: it was killed with these requests running."""
-        with _disk(self._directory):
+        with disk(self._directory):
             ids = left_open(parts(self._directory), longest_s)
         interrupted = OutcomeKind.INTERRUPTED.value
         closing = [encode(Outcome(each, self._clock(), interrupted, 0)) for each in ids]
@@ -383,12 +395,3 @@ class Chain:
         if self._file >= 0:
             self._files.close(self._file)
             self._file = -1
-
-
-@contextlib.contextmanager
-def _disk(directory: Path) -> Iterator[None]:
-    """An error of the disk, as the sentence that the operator needs."""
-    try:
-        yield
-    except OSError as error:
-        raise AuditUnavailable(f"{directory} cannot be written: {error.strerror}") from error

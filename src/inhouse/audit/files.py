@@ -3,10 +3,13 @@
 No link is followed: who can write the directory must not choose which file is written.
 """
 
+import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from inhouse.errors import AuditUnavailable
 
 SAFE = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -22,6 +25,15 @@ def same_file(file: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(file), path.lstat())
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def disk(directory: Path) -> Iterator[None]:
+    """An error of the disk, as the sentence that the operator needs."""
+    try:
+        yield
+    except OSError as error:
+        raise AuditUnavailable(f"{directory} cannot be written: {error.strerror}") from error
 
 
 class Files:

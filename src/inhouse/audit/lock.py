@@ -57,6 +57,7 @@ class Lock:
     def take(self) -> bool:
         """Wait for it; True where it had to be taken over. Raises AuditUnavailable where another
         process does not let go, OSError where the directory is gone."""
+        self._since = None
         end = time.monotonic() + self._wait_s
         taken_over = False
         while not self._try():

@@ -21,6 +21,7 @@ from inhouse.gateway.listening import Listening
 from inhouse.gateway.origin import plain
 
 HELD_BYTES = 65_536  # read ahead of a body that nobody has asked for yet, and of a next request
+SETTLE_S = 10.0  # for an answer that came in time to be recorded, and sent
 LINGER_S = 2.0  # for a client to read our last words before the connection goes
 WRITE_HIGH_BYTES = 32_768  # beyond this much unread by the client, the engine is read no further
 WRITE_LOW_BYTES = 8_192
@@ -341,12 +342,15 @@ class Connection(asyncio.Protocol):
 
     def cut_off(self) -> None:
         """The gateway stops and can wait no longer: the request's task says so, and ends."""
-        if self.exchange is not None and self._task is not None:
+        if self.exchange is not None and self._task is not None and not self.exchange.settling:
             self.exchange.stopped = True
             self._task.cancel()
 
     def _expire(self) -> None:
-        if self.exchange is not None and self._task is not None:
+        if self.exchange is not None and self.exchange.settling:
+            self.exchange.settling = False  # once: a disk may hang
+            self.deadline = self.shared.loop.time() + SETTLE_S
+        elif self.exchange is not None and self._task is not None:
             self.deadline = self.shared.loop.time() + self.shared.request_timeout_s
             late, self.exchange.late = self.exchange.late, True
             self.exchange.wake()

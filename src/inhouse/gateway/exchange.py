@@ -34,6 +34,7 @@ class Exchange:
     ended = False
     gone = False  # the client closed
     late = False  # a deadline passed; the task was woken or cancelled for it
+    settling = False  # all of the answer is there, and its end is being recorded
     stopped = False  # the gateway stops; the task was cancelled for it
     malformed: Malformed | None = None
     bytes_out = 0

@@ -116,8 +116,8 @@ class HeadReader:
 
     @property
     def begun(self) -> bool:
-        """A head began and is not whole."""
-        return bool(self._data)
+        """A head began and is not whole. The empty line that may stand before one is none yet."""
+        return bool(self._data) and not b"\r\n".startswith(self._data)
 
     def feed(self, data: bytes) -> tuple[Head, bytes] | None:
         """Take what arrived: a head and what came behind it, or None while it is not whole.

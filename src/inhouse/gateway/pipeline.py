@@ -145,6 +145,7 @@ async def _send(exchange: Exchange, gateway: Gateway, entry: Entry, answer: Answ
     else:
         head += b"x-accel-buffering: no\r\n"  # for an nginx in front
         await _stream(exchange, head, answer, gate)
+    exchange.settling = True
     await entry.close(
         OutcomeKind.ANSWERED,
         200,
