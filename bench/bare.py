@@ -33,17 +33,28 @@ from inhouse.gateway.pipeline import Gateway, serve
 from inhouse.gateway.refuse import malformed_answer
 from inhouse.gateway.screen import Screening
 from inhouse.gateway.settle import Meter
+from inhouse.identity.policy import USE, Rights, Rule
 from inhouse.process import raise_open_files
 from inhouse.telemetry import Metrics
 from inhouse.upstream.pool import Pool
 from inhouse.upstream.probe import Prober
 
+EVERYTHING = Rights({USE: (Rule("bench", None, None, None),)})
+
 
 class Anybody:
-    """Keys that are not looked at."""
+    """Keys that are not looked at, of one who may use everything."""
 
     def check(self, presented: bytes, now: float) -> Principal:
         return Principal("key:bench", "bench")
+
+    def person(
+        self, issuer: str, subject: str, groups: frozenset[str], *, name: str, now: float
+    ) -> None:
+        """There is no provider."""
+
+    def rights(self, principal: Principal, now: float) -> Rights:
+        return EVERYTHING
 
 
 class NoLog:
@@ -80,7 +91,8 @@ async def run(config: Config) -> None:
     settings = config.settings
     gateway = Gateway(
         config=config,
-        keys=Anybody(),
+        people=Anybody(),
+        directory=Anybody(),
         audit=cast("AuditLog", NoLog()),
         fingerprinter=cast("Fingerprinter", NoFingerprints()),
         pool=pool,

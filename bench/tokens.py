@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from inhouse.config.schema import OidcSection
+from inhouse.config.people import OidcSection
 from inhouse.identity.claims import Identity
 from inhouse.identity.jwk import EcKey, EdKey, Key, RsaKey
 from inhouse.identity.tokens import Tokens

@@ -28,7 +28,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         | {"deploy", "compliance"}
     ),
 }
-SPEAKERS = frozenset({"cli.py", "fake_cli.py", "greeting.py", "__main__.py", "llamacpp.py"})
+SPEAKERS = frozenset(
+    {"cli.py", "people_cli.py", "rights_cli.py", "terminal.py", "fake_cli.py"}
+    | {"joining_cli.py", "reviews_cli.py", "review_walk.py"}
+    | {"greeting.py", "__main__.py", "llamacpp.py"}
+)
 """Files that print: commands, and the child that tells its parent where it listens."""
 
 PURE = ("dlp/", "upstream/dialects/", "upstream/health.py", "gateway/http1.py", "config/decode.py")

@@ -11,6 +11,10 @@ from inhouse import __version__
 from inhouse.audit.cli import app as audit
 from inhouse.config.cli import ConfigOption, DataOption, check
 from inhouse.identity.cli import app as keys
+from inhouse.identity.joining_cli import offboard, onboard
+from inhouse.identity.people_cli import teams, users
+from inhouse.identity.reviews_cli import reviews
+from inhouse.identity.rights_cli import access, grants, roles
 from inhouse.upstream.fake_cli import fake_engine
 
 app = typer.Typer(
@@ -61,11 +65,19 @@ def up(
     from inhouse.up import up as serve
 
     settings = dict(os.environ) | ({"INHOUSE_TLS_SELF_SIGNED": "true"} if tls else {})
-    serve(load_config(config, data, settings), json_line=json, first_key=first_key)
+    serve(load_config(config, data, settings, tls=True), json_line=json, first_key=first_key)
 
 
 app.command("check")(check)
 app.add_typer(keys, name="keys")
+app.add_typer(users, name="users")
+app.add_typer(teams, name="teams")
+app.add_typer(roles, name="roles")
+app.add_typer(grants, name="grants")
+app.add_typer(access, name="access")
+app.add_typer(reviews, name="reviews")
+users.command()(onboard)
+users.command()(offboard)
 app.add_typer(audit, name="audit")
 app.command("fake-engine", short_help="Run an engine that answers, and fails, as told.")(
     fake_engine

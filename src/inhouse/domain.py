@@ -74,12 +74,23 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking, and the ceiling of what the credential allows.
+class Ceiling:
+    """What a credential allows at most, whoever owns it; None where it sets no bound. It gives
+    nothing."""
 
-    `models` is None where the credential sets no ceiling.
-    """
-
-    id: str  # of the credential: "key:ab12cd34ef"
-    name: str  # of the owner, as the administrator wrote it
     models: frozenset[str] | None = None
+    dialects: frozenset[str] | None = None
+    purposes: frozenset[str] | None = None
+    permissions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking, and by which credential. What they may do is asked of the directory."""
+
+    id: str  # of the credential: "key:ab12cd34ef", "oidc:SUBJECT"
+    name: str  # of the user, for people who read records
+    user: str = ""  # "usr_..."; empty for a person who has not been seen before
+    teams: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()  # that the token vouches for
+    ceiling: Ceiling | None = None

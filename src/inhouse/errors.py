@@ -4,6 +4,8 @@
     ├── ConfigurationError     the one file is wrong: every problem at once (exit 2)
     ├── UsageError             the command was used wrongly, or cannot start (exit 2)
     ├── NegativeAnswer         the command worked and the answer is no (exit 1)
+    │   ├── NotPermitted       ... because who asks for a change may not make it
+    │   └── NotThere           ... because there is nothing of that name
     ├── Refusal                this request is answered with an error, in the dialect's shape
     ├── EngineError            an engine did not do its part; another may be tried
     └── AuditUnavailable       the log cannot take a record: no record, no request
@@ -52,6 +54,14 @@ class NegativeAnswer(InhouseError):
     """A check ran and its result is negative."""
 
 
+class NotPermitted(NegativeAnswer):
+    """Whoever asks for a change, or to see something, may not. Says which permission it takes."""
+
+
+class NotThere(NegativeAnswer):
+    """There is nothing of the name that was given. Says what is near."""
+
+
 class EngineError(InhouseError):
     """An engine could not be reached, answered wrongly, or broke off. Says which, and how."""
 
@@ -77,6 +87,11 @@ class Code(StrEnum):
     SEVERAL_CREDENTIALS = "several_credentials"
     INVALID_CREDENTIAL = "invalid_credential"
     NOT_ALLOWED = "not_allowed"
+    WRONG_HOST = "wrong_host"
+    CROSS_SITE = "cross_site"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    STORE_UNAVAILABLE = "store_unavailable"
     CONTENT_BLOCKED = "content_blocked"
     NO_SUCH_MODEL = "no_such_model"
     WRONG_TASK = "wrong_task"
@@ -93,6 +108,7 @@ class Code(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     STOPPING = "stopping"
     AUDIT_UNAVAILABLE = "audit_unavailable"
+    PROVIDER_AWAY = "provider_away"
     INTERNAL = "internal"
 
 

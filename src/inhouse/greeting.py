@@ -82,7 +82,7 @@ class Greeting:
         self._say(f"  Operators  {self._admin_url}/readyz, {self._admin_url}/metrics")
         self._say(_with_key(key) if key else _without_key(any_key=any_key))
         if self._config.settings.tls.self_signed:
-            self._say(_trust(self._config.data / "tls"))
+            self._say(trust(self._config.data / "tls"))
         self._say(self._examples(key or "YOUR-KEY", missing))
         self._say("Ctrl-C stops everything.")
         self._told(key)
@@ -92,6 +92,9 @@ class Greeting:
         self._say(
             f"Stopping; what runs may end, for {limit_s:g} s at most. Ctrl-C again ends it at once."
         )
+
+    def stopped(self) -> None:
+        self._say("Stopped.")
 
     def _examples(self, key: str, missing: Collection[str]) -> str:
         models = self._config.models.values()
@@ -142,14 +145,15 @@ Try it:
             log.warning("nobody has seen the first key; 'inhouse keys create NAME' makes another")
 
 
-def _trust(directory: Path) -> str:
+def trust(directory: Path) -> str:
     """How clients come to trust the local authority."""
     from inhouse.gateway import local_ca
 
     ca = local_ca.authority(directory)
     return f"""
 Clients must trust the local authority {ca}
-(SHA-256 {local_ca.fingerprint(ca)}):
+SHA-256 of the certificate, as 'openssl x509 -in ca.pem -noout -fingerprint -sha256' prints it:
+{local_ca.fingerprint(ca)}
 
   curl        --cacert FILE
   Python      SSL_CERT_FILE=FILE in the environment of the program

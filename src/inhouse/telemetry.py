@@ -161,6 +161,15 @@ class Metrics:
             "Requests refused because the log could not be written.",
             registry=registry,
         )
+        self.break_glass = Gauge(
+            "inhouse_break_glass_grants", "Break-glass grants that stand now.", registry=registry
+        )
+        self.provider_good = Gauge(
+            "inhouse_oidc_keys_good_until_seconds",
+            "Until when (seconds since 1970) access tokens are taken by the provider's keys, if it "
+            "is not reached again; 0 without a provider.",
+            registry=registry,
+        )
         self.build = Gauge("inhouse_build_info", "The version.", ("version",), registry=registry)
 
     def exposition(self) -> bytes:

@@ -26,8 +26,12 @@ from inhouse.audit.log import AuditLog
 from inhouse.audit.record import Started, Stopped
 from inhouse.audit.secrets import chain_key, fingerprint_key, mark_path
 from inhouse.config.schema import Config
+from inhouse.console.api import Api
+from inhouse.console.authenticate import KeyChannel
+from inhouse.console.call import Services
+from inhouse.console.routes import TABLE
 from inhouse.dlp.screen import Screener
-from inhouse.domain import EngineKind
+from inhouse.domain import EngineKind, Principal
 from inhouse.errors import AuditUnavailable, EngineError, UsageError
 from inhouse.fleet.engine import EngineProcess
 from inhouse.gateway.admit import Queue
@@ -44,8 +48,10 @@ from inhouse.gateway.screen import Screening
 from inhouse.gateway.settle import Meter
 from inhouse.gateway.tls import Certificates
 from inhouse.greeting import Greeting
-from inhouse.identity.keyring import KeyRing
+from inhouse.identity.actor import Actor
+from inhouse.identity.jwks import ProviderKeys
 from inhouse.identity.keys import Keys
+from inhouse.identity.tokens import Tokens
 from inhouse.identity.watch import KeyWatcher
 from inhouse.process import (
     Signals,
@@ -73,6 +79,8 @@ def up(config: Config, *, json_line: bool, first_key: bool = True) -> None:
     """
     configure_logging(config.settings.log.level, config.settings.log.format)
     raise_open_files()
+    for note in config.notes:
+        log.warning("%s", note)
     with (
         locked(config.data),
         locked_log(config.audit_directory, config.data),
@@ -81,6 +89,7 @@ def up(config: Config, *, json_line: bool, first_key: bool = True) -> None:
         clients, admin = _bind_both(config, sockets)
         greeting = Greeting(config, json_line=json_line)
         uvloop.run(_serve(config, clients, admin, greeting, first_key=first_key))
+    greeting.stopped()
 
 
 def _bind_both(config: Config, sockets: contextlib.ExitStack) -> tuple[socket.socket, ...]:
@@ -175,8 +184,14 @@ async def running(
         metrics.build.labels(__version__).set(1)
         audit = await stack.enter_async_context(_audit(config))
         keys = await stack.enter_async_context(_keys(config))
-        gateway, operations = _put_together(config, metrics, audit, keys.ring)
+        provider = await stack.enter_async_context(_provider(config))
+        gateway, operations, api = _put_together(config, metrics, audit, keys, provider)
+        stack.push_async_callback(api.stop)
         operations.watch_keys(lambda: keys.away_since)
+        if provider is not None:
+            operations.watch_provider(provider)
+            metrics.provider_good.set_function(partial(getattr, provider, "good_until"))
+        metrics.break_glass.set_function(keys.break_glass)
         front = await stack.enter_async_context(
             _listening(config, clients, admin, gateway, operations)
         )
@@ -230,15 +245,34 @@ async def _keys(config: Config) -> AsyncIterator[KeyWatcher]:
         await asyncio.to_thread(watcher.stop)
 
 
+@contextlib.asynccontextmanager
+async def _provider(config: Config) -> AsyncIterator[ProviderKeys | None]:
+    """The keys of the identity provider, followed; None where there is none."""
+    if not config.settings.oidc.issuer:
+        yield None
+        return
+    keys = ProviderKeys(config)
+    keys.start()
+    try:
+        yield keys
+    finally:
+        await asyncio.to_thread(keys.stop)
+
+
 def _put_together(
-    config: Config, metrics: Metrics, audit: AuditLog, keys: KeyRing
-) -> tuple[Gateway, Operations]:
-    settings = config.settings
+    config: Config,
+    metrics: Metrics,
+    audit: AuditLog,
+    keys: KeyWatcher,
+    provider: ProviderKeys | None,
+) -> tuple[Gateway, Operations, Api]:
+    settings, directory = config.settings, keys.directory
     pool = Pool(config)
     meter = Meter(metrics, frozenset(config.models))
     gateway = Gateway(
         config=config,
-        keys=keys,
+        people=directory,
+        directory=directory,
         audit=audit,
         fingerprinter=Fingerprinter(fingerprint_key(config)),
         pool=pool,
@@ -248,11 +282,18 @@ def _put_together(
         meter=meter,
         clock=time.time,
         proxies=networks(settings.gateway.trusted_proxies),
+        tokens=Tokens(settings.oidc, provider) if provider is not None else None,
     )
     for name, queue in gateway.queues.items():
         metrics.waiting.labels(name).set_function(partial(getattr, queue, "waiting"))
         metrics.running.labels(name).set_function(partial(getattr, queue, "running"))
-    return gateway, Operations(pool, audit, metrics, time.time, gateway.date)
+
+    def acting(principal: Principal, now: float) -> Actor:
+        return Actor.of(principal, directory.rights(principal, now))
+
+    services = Services(config, pool, keys.follow)
+    api = Api(TABLE, services, [KeyChannel(directory.check)], acting, audit)
+    return gateway, Operations(pool, audit, metrics, time.time, gateway.date, api), api
 
 
 @contextlib.asynccontextmanager

@@ -136,7 +136,7 @@ def test_outcomes_are_a_closed_choice(capsys: pytest.CaptureFixture[str], config
     assert status == 2
     assert err == (
         "inhouse: 'anwsered' is no outcome; there are answered, denied, refused, failed, "
-        "truncated, cancelled, interrupted, running\n"
+        "truncated, cancelled, interrupted, running, changed\n"
     )
     assert said(capsys, config, "search", "--outcome", "running")[0] == 1
 
@@ -249,11 +249,11 @@ def test_no_variable_says_who_runs_a_command(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, "somebody-else")
     monkeypatch.delenv("SUDO_USER", raising=False)
     me = pwd.getpwuid(os.getuid()).pw_name
-    assert actor() == f"os:{me}"
+    assert actor() == f"local:{me}"
     monkeypatch.setenv("SUDO_USER", "anna")
-    assert actor() == f"os:{me} (sudo by anna)"
+    assert actor() == f"local:{me} (sudo by anna)"
     monkeypatch.setenv("SUDO_USER", "anna)\nforged")
-    assert actor() == f"os:{me}"
+    assert actor() == f"local:{me}"
     assert user_name(4_000_000) == "uid:4000000"
 
 
@@ -319,6 +319,6 @@ def test_a_directory_that_a_link_leads_to_is_its_makers(
 
 @needs_root
 def test_root_changes_nothing_in_the_log_of_another_user(theirs: Config) -> None:
-    change: Any = KeyChanged(1.0, "created", "a", "anna", "os:root")
+    change: Any = KeyChanged(1.0, "created", "a", "anna", "local:root")
     with pytest.raises(UsageError, match="belongs to uid:12345; run this as uid:12345"):
         append_once(theirs, change)

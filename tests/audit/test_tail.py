@@ -126,7 +126,7 @@ def test_how_long_an_interrupted_request_took_is_not_known() -> None:
     ended = Outcome("req_1", 2.0, "interrupted", 0)
     row = next(rows(iter([intent(1), ended])))
     assert row.duration_ms is None
-    assert line(row).endswith(" -")
+    assert line(row).endswith("      - interrupted -+-")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_how_long_an_interrupted_request_took_is_not_known() -> None:
         ("cancelled", None, 59_900.0),
         ("truncated", None, 600_000.0),
         ("running", None, None),
-        ("denied", "missing_credential", 0.2),
+        ("denied", "rule", 0.2),
     ],
 )
 def test_a_usual_line_fits_100_columns(
@@ -154,6 +154,20 @@ def test_a_usual_line_fits_100_columns(
         duration_ms=took_ms,
     )
     assert len(line(row)) <= 100
+
+
+@pytest.mark.parametrize(
+    "code", [None, "no_engine", "missing_credential", "context_length_exceeded"]
+)
+@pytest.mark.parametrize("took_ms", [None, 0.2, 999_000.0])
+def test_columns_stand_below_each_other_however_long_the_code_is(
+    code: str | None, took_ms: float | None
+) -> None:
+    told = line(
+        Row("r" * 30, 1e9, "anna", model="chat", outcome="refused", code=code, duration_ms=took_ms)
+    )
+    starts = [told.index(word) for word in ("anna", "chat", "refused", code or "-+-")]
+    assert starts == [52, 63, 83, 93]
 
 
 def test_a_line_says_what_screening_found() -> None:

@@ -84,6 +84,15 @@ BAD = [
     ("[dlp]\nprompt = 'maybe'", "dlp.prompt = \"maybe\": must be 'off', 'log' or 'block'"),
     ("gateway = 3", "gateway = 3: must be a table: [gateway]"),
     ("models = 3", 'models = 3: must name at least one model: NAME = "SOURCE"'),
+    ("[models]\nf = 3", 'models.f = 3: must be what answers to it: f = "SOURCE"'),
+    ("[models]\ng = ''", 'models.g = "": names nothing; see inhouse check --sample'),
+    ("[models.m]\nengine = 'vllm://h/x'", "models.m.engine: there is no such key; did you mean 'models.m.engines'?"),
+    ("[models]\nm = 'ollma://h/x'", "models.m = \"ollma://h/x\": does not say what engine it is; did you mean 'ollama://'?"),
+    ("[models]\nm = 'volm+https://h/x'", "models.m = \"volm+https://h/x\": does not say what engine it is; did you mean 'vllm+https://'?"),
+    ("[models]\nm = 'vllm+ftp://h/x'", "models.m = \"vllm+ftp://h/x\": does not say what engine it is; write 'vllm://HOST:8000/MODEL', 'ollama://HOST:11434/MODEL' or 'llamacpp://HOST:8080'"),
+    ("[gateway]\nmax_body_bytes = '8MB'", 'gateway.max_body_bytes = "8MB": must be a whole number of bytes: digits alone, without quotes'),
+    ("[gateway]\nidle_timeout_s = '30'", 'gateway.idle_timeout_s = "30": must be a number of seconds: digits alone, without quotes'),
+    ("[limits]\nmax_choices = '3'", 'limits.max_choices = "3": must be a whole number: digits alone, without quotes'),
     ("[models]\nm = 'vllm://h'", "models.m = \"vllm://h\": names no model; write 'vllm://h/MODEL'"),
     ("[models]\nm = 'vllm://8.8.8.8/x'", 'models.m = "http://8.8.8.8:8000": is a public address; prompts stay inside: use a private one'),
     ("[models]\nm = 'builtin:gpt-9'", 'models.m = "builtin:gpt-9": there is all-minilm-l6-v2 and smollm2-135m'),
@@ -108,6 +117,40 @@ def test_toml_that_is_none(load: Load) -> None:
     (sentence,) = problems(load, "[gateway\nlisten = 1")
     assert "is not valid TOML" in sentence
     assert "line 1" in sentence
+
+
+TOML = [
+    ("[models]\nchat = gpt\n", 'Invalid value (at line 2, column 8): a text stands in quotes: chat = "..."'),
+    ("[engines.e]\napi_key = s3cret", 'Invalid value (at line 2, column 11): a text stands in quotes: api_key = "..."'),
+    ("[models]\na = '1'\na = 's3cret'\n", "Cannot overwrite a value (at line 3, column 13): a is there twice"),
+    ("[models]\na = '1'\n[gateway]\n[models]\n", "Cannot declare ('models',) twice (at line 4, column 8): [models] is there twice"),
+    ("[models]\na = 1979-13-01", "Expected newline or end of document after a statement (at line 2, column 9)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("toml", "sentence"), TOML, ids=[sentence for _, sentence in TOML])
+def test_toml_that_is_none_says_what_is_meant(load: Load, toml: str, sentence: str) -> None:
+    (told,) = problems(load, toml)
+    assert told.endswith(f"inhouse.toml: is not valid TOML: {sentence}")
+
+
+def test_variables_that_set_nothing(load: Load) -> None:
+    assert problems(load, "", INHOUSE_FOO="x", INHOUSE_GATEWAY_LISTN="x") == [
+        "INHOUSE_FOO: there is no such variable; INHOUSE_<SECTION>_<KEY> sets a key, as INHOUSE_GATEWAY_LISTEN does",
+        "INHOUSE_GATEWAY_LISTN: there is no such variable; did you mean 'INHOUSE_GATEWAY_LISTEN'?",
+    ]
+
+
+def test_what_is_not_wrong_is_noted(load: Load) -> None:
+    file = MODELS / "smollm2-135m.gguf"
+    loaded = load(
+        f'[models]\na = "{file}"\nb = "builtin:smollm2-135m"\nc = "openai://127.0.0.1:1/v1/drill"\n'
+    )
+    assert loaded.notes == (
+        "models.c asks for a model named 'v1/drill'; an address is written without /v1",
+        f"{file} is loaded 2 times, for a, b",
+    )
+    assert load("").notes == ()
 
 
 def test_the_sample_is_the_default(load: Load) -> None:

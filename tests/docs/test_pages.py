@@ -1,13 +1,16 @@
 """Documents that cannot lie about links, commands, metrics and the form of keys."""
 
+import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from inhouse.cli import app
 from inhouse.identity.token import PATTERN
 from inhouse.telemetry import Metrics
+from inhouse.upstream.fake_engine import Faults
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,3 +46,18 @@ def test_every_metric_is_explained() -> None:
 
 def test_the_form_of_keys_is_the_one_that_is_made() -> None:
     assert f"    {PATTERN}\n" in (ROOT / "docs" / "keys.md").read_text()
+
+
+def test_every_field_of_a_fault_is_explained_with_its_default() -> None:
+    page = (ROOT / "docs" / "fake-engine.md").read_text()
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|:]+?)(?:: \w+)? \| .*\|$", page, re.MULTILINE)
+    told = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    faults = msgspec.to_builtins(Faults())
+    assert told.keys() == faults.keys()
+    assert {name: json.loads(default.strip("`")) for name, default in told.items()} == faults
+
+
+def test_the_readme_counts_the_packages_that_are_installed() -> None:
+    pinned = (ROOT / "requirements" / "runtime.txt").read_text().splitlines()
+    count = sum("==" in line for line in pinned)
+    assert f"    installing {count} packages ..." in (ROOT / "README.md").read_text()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from tests.gateway.raw_engine import (
 )
 
 from inhouse.errors import EngineError
+from inhouse.gateway import local_ca
 from inhouse.upstream.client import EngineClient
 from inhouse.upstream.connection import EngineUnreachable
 from inhouse.upstream.fake_engine import FakeEngine, Faults
@@ -302,6 +304,36 @@ async def test_an_engine_that_resets_what_it_accepts_is_unreachable() -> None:
             with pytest.raises(EngineError) as refused:
                 await client.send(b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n", b"", 2, 2)
             assert isinstance(refused.value, EngineUnreachable)
+
+
+async def why_unreachable(port: int) -> str:
+    client = EngineClient(f"https://127.0.0.1:{port}", 5)
+    with pytest.raises(EngineUnreachable) as unreachable:
+        await client.send(b"GET / HTTP/1.1\r\n\r\n", b"", 5, 5)
+    return str(unreachable.value).partition(" cannot be reached: ")[2]
+
+
+async def test_an_engine_that_speaks_no_tls_is_told_to_be_so(tmp_path: Path) -> None:
+    async def bad_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read(1000)
+        writer.close()
+
+    async with FakeEngine() as engine:
+        assert await why_unreachable(engine.port) == (
+            "it closed the connection within the TLS handshake; does it speak TLS there?"
+        )
+    async with await asyncio.start_server(bad_request, "127.0.0.1", 0) as server:
+        told = await why_unreachable(server.sockets[0].getsockname()[1])
+        assert told == "it does not speak TLS there, as https:// asks"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*local_ca.ensure(tmp_path, "127.0.0.1"))
+    async with await asyncio.start_server(bad_request, "127.0.0.1", 0, ssl=context) as server:
+        told = await why_unreachable(server.sockets[0].getsockname()[1])
+        assert told == (
+            "its certificate is not trusted: self-signed certificate in certificate chain"
+        )
 
 
 async def test_no_answer_reaches_another_client(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Clients that begin a TLS handshake and do not end it: bounded in number and in time."""
 
 import asyncio
+import logging
 import os
 import resource
 import socket
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.gateway.harness import gateway
 from tests.gateway.test_connection import refuse
@@ -101,13 +103,56 @@ async def test_a_handshake_has_its_time(tmp_path: Path) -> None:
         assert shared.open == 0
 
 
-async def test_what_is_no_handshake_is_closed_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [b"\x80\x2e\x01\x00\x02" + b"x" * 50, b"\x00", b"\r\n"])
+async def test_what_is_no_handshake_is_closed_at_once(tmp_path: Path, first: bytes) -> None:
     async with listening(tmp_path) as (listener, shared, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(listener))
-        writer.write(REQUEST)
+        writer.write(first + b"z" * 50)
         assert b"HTTP" not in await asyncio.wait_for(reader.read(), 5)  # a TLS alert, and the end
         writer.close()
         assert shared.open == 0
+
+
+@pytest.mark.parametrize("body", [0, 5, 500_000], ids=str)
+async def test_plain_http_is_told_what_the_port_speaks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, body: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with listening(tmp_path) as (listener, shared, context):
+        url = f"http://127.0.0.1:{port_of(listener)}/v1/chat/completions"
+        async with httpx.AsyncClient() as client:
+            for _ in range(3):
+                answer = await client.post(url, content=b"x" * body)
+                assert answer.status_code == 400
+                assert answer.text == "this port speaks TLS: use https://, not http://\n"
+        async with asyncio.timeout(5):
+            while shared.open:
+                await asyncio.sleep(0.01)
+        assert await is_served(port_of(listener), context)
+    assert caplog.text.count("at 127.0.0.1 has no TLS connection: it speaks http://") == 1
+
+
+async def test_whoever_speaks_plain_http_and_stays_is_closed(tmp_path: Path) -> None:
+    async with listening(tmp_path) as (listener, shared, _):
+        with silent(port_of(listener), b"P") as client:
+            async with asyncio.timeout(10):
+                while not shared.open:
+                    await asyncio.sleep(0.01)
+                while shared.open:
+                    await asyncio.sleep(0.02)
+            client.setblocking(True)
+            assert client.recv(20).startswith(b"HTTP/1.1 400")
+
+
+async def test_the_log_says_that_a_client_is_too_old(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with listening(tmp_path) as (listener, _, context):
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        for _ in range(3):
+            assert not await is_served(port_of(listener), context)
+    assert caplog.text.count("it speaks TLS 1.2 or older, and TLS 1.3 is needed") == 1
 
 
 async def test_connections_have_their_place_before_handshakes(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """TLS at the listener, and the local authority that comes with it."""
 
 import asyncio
+import re
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +23,7 @@ from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.listener import Listener, bind
 from inhouse.gateway.listening import Listening
 from inhouse.gateway.tls import Certificates
+from inhouse.greeting import trust
 from inhouse.upstream.fake_engine import FakeEngine, Faults
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
@@ -123,12 +126,41 @@ async def test_a_bad_certificate_changes_nothing(
     assert "the new certificate is not used" in caplog.text
 
 
+async def test_a_new_certificate_that_has_ended_is_not_used_and_one_near_its_end_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate, key = local_ca.ensure(tmp_path, "127.0.0.1")
+    certificates = Certificates(certificate, key)
+    context = trusting(local_ca.authority(tmp_path))
+    now = datetime.now(UTC)
+    async with listening(certificates) as port:
+        serial = await served_serial(port, context)
+        local_ca.ensure(tmp_path, "127.0.0.1", ["a.test"], now=now - timedelta(days=91))
+        assert not certificates.reload()
+        assert await served_serial(port, context) == serial
+        assert "the new certificate is not used: tls.certificate " in caplog.text
+        assert "has ended, on " in caplog.text
+        with pytest.raises(UsageError, match="has ended, on "):
+            Certificates(certificate, key)
+        local_ca.ensure(tmp_path, "127.0.0.1", ["b.test"], now=now - timedelta(days=80))
+        assert certificates.reload()
+        assert f"the certificate in {certificate} ends on " in caplog.text
+        caplog.clear()
+        certificates.watch(0.02, daily_s=0.02)
+        async with asyncio.timeout(5):
+            while "ends on" not in caplog.text:
+                await asyncio.sleep(0.02)
+
+
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     certificate, key = local_ca.ensure(tmp_path, "127.0.0.1")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"nothing\.key cannot be read: No such file"):
         Certificates(certificate, tmp_path / "nothing.key")
-    with pytest.raises(UsageError, match="do not go together"):
+    with pytest.raises(UsageError, match=r"swapped with tls\.key"):
         Certificates(key, certificate)
+    _, other = local_ca.ensure(tmp_path / "other", "127.0.0.1")
+    with pytest.raises(UsageError, match=r"other/server\.key is not the key of the certificate"):
+        Certificates(certificate, other)
 
 
 def test_the_local_certificate_is_made_anew_before_its_end_and_for_new_names(
@@ -166,7 +198,7 @@ async def test_a_certificate_is_renewed_while_it_serves(tmp_path: Path) -> None:
     context = trusting(local_ca.authority(tmp_path))
     async with listening(certificates) as port:
         before = await served_serial(port, context)
-        certificates.watch(0.02, renew_every_s=0.02)
+        certificates.watch(0.02, daily_s=0.02)
         async with asyncio.timeout(5):
             while await served_serial(port, context) == before:
                 await asyncio.sleep(0.02)
@@ -180,6 +212,14 @@ def test_half_a_pair_is_made_whole_and_half_an_authority_is_told(tmp_path: Path)
     local_ca.authority(tmp_path).unlink()
     with pytest.raises(UsageError, match=r"ca\.pem is missing; restore it from backup"):
         local_ca.ensure(tmp_path, "127.0.0.1")
+
+
+def test_the_fingerprint_is_what_the_named_command_prints(tmp_path: Path) -> None:
+    local_ca.ensure(tmp_path, "127.0.0.1")
+    said = trust(tmp_path)
+    (command,) = re.findall(r"'(openssl .*)'", said)
+    printed = subprocess.check_output(command.split(), cwd=tmp_path, text=True)
+    assert printed.partition("=")[2].strip() in said.splitlines()
 
 
 def test_names_are_plain() -> None:

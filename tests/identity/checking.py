@@ -6,7 +6,7 @@ from typing import Any
 from tests.identity.minting import AUDIENCE, ISSUER, NOW, Signer
 
 from inhouse.config.oidc import ALGORITHMS
-from inhouse.config.schema import OidcSection
+from inhouse.config.people import OidcSection
 from inhouse.identity.claims import Identity
 from inhouse.identity.jwk import Key, read_keys
 from inhouse.identity.refused import Reason, Refused

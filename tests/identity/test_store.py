@@ -437,7 +437,7 @@ def test_an_interrupt_behind_the_record_is_told(
             raise KeyboardInterrupt
 
     keys = Keys(config)
-    monkeypatch.setattr("inhouse.identity.keys.append_once", interrupted)
+    monkeypatch.setattr("inhouse.identity.ledger.append_once", interrupted)
     with pytest.raises(KeyboardInterrupt):
         keys.create("anna")
     changes = [each for each in records(config.audit_directory) if isinstance(each, KeyChanged)]

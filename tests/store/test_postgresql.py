@@ -213,7 +213,11 @@ def test_an_older_schema_is_brought_up_with_its_keys(
     config: Config, postgresql: Server, name: str
 ) -> None:
     made = Keys(config).create("anna").key
-    postgresql.admin("DROP TABLE pepper", name)
+    postgresql.admin(
+        "DROP TABLE pepper, users, teams, team_members, roles, grants, access_requests, "
+        "review_items, reviews; "
+        "ALTER TABLE api_keys DROP owner_id, DROP dialects, DROP purposes", name,
+    )  # fmt: skip
     postgresql.admin("UPDATE alembic_version SET version_num = '0001'", name)
     assert [each.id for each in Keys(config).list()] == [made.id]
     assert postgresql.admin("SELECT count(*) FROM pepper", name) == [(1,)]

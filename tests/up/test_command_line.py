@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -122,6 +123,46 @@ def test_a_user_without_an_account_and_without_a_home(tmp_path: Path) -> None:
         "inhouse: there is no place for data: its path begins with '~', and there is no such home "
         "directory; choose one with --data\n"
     )
+
+
+AS_ANOTHER_USER = """
+import importlib, os, pkgutil, sys
+import inhouse
+from inhouse.__main__ import run
+for each in pkgutil.walk_packages(inhouse.__path__, "inhouse."):  # which may be root's to read
+    if "migrations" not in each.name and not each.name.endswith((".__main__", ".llamacpp")):
+        importlib.import_module(each.name)
+run(["check", "--data", "/"])
+os.setgroups([])
+os.setgid(4242424)
+os.setuid(4242424)
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
+@pytest.mark.parametrize(
+    "command", ["up", "keys list", "keys create anna", "audit tail", "audit search", "audit verify"]
+)
+def test_the_data_of_another_user_is_told_to_be_so(command: str) -> None:
+    """Though it cannot be read; and a file that cannot be read is named too."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        data, config = Path(directory) / "data", Path(directory) / "inhouse.toml"
+        shell("inhouse keys create anna --data data", cwd=Path(directory))
+        data.chmod(0o700)
+        config.touch(0o600)
+        said = []
+        for options in (["--data", str(data)], ["--data", str(data), "--config", str(config)]):
+            done = subprocess.run(
+                [sys.executable, "-c", AS_ANOTHER_USER, *command.split(), *options], cwd="/",
+                capture_output=True, text=True, check=False,
+                env=environment(PYTHONPATH=":".join(sys.path)),
+            )  # fmt: skip
+            assert done.returncode == 2, done.stderr
+            said.append(done.stderr)
+        assert said[0] == f"inhouse: {data} belongs to root; run this as root\n"
+        assert said[1] == f"inhouse: {config} cannot be read: Permission denied\n"
 
 
 @pytest.mark.parametrize("command", ["up", "keys create anna"])

@@ -276,6 +276,7 @@ def test_up_says_what_a_person_needs(data: Path, tmp_path: Path, option: str) ->
                 said += part.decode()
     os.close(ours)
     assert process.returncode == 0
+    assert said.splitlines()[-1] == "Stopped."
     for words in ("Base URL", "curl http://127.0.0.1:", "OpenAI(", "Stopping"):
         assert words in said
     assert ("API key    ihk_" in said) is seen
@@ -284,15 +285,16 @@ def test_up_says_what_a_person_needs(data: Path, tmp_path: Path, option: str) ->
 
 
 def test_a_start_that_is_refused_ends_in_the_log_as_it_should(data: Path, tmp_path: Path) -> None:
-    config, pem = tmp_path / "inhouse.toml", tmp_path / "bad.pem"
-    pem.write_text("no certificate")
+    config = tmp_path / "inhouse.toml"
+    (data / "tls").mkdir(mode=0o700, parents=True)
+    (data / "tls" / "ca.pem").write_text("half of an authority")
     config.write_text(
         '[gateway]\nlisten = "127.0.0.1:0"\n[admin]\nlisten = "127.0.0.1:0"\n'
-        f'[tls]\ncertificate = "{pem}"\nkey = "{pem}"\n[models]\nm = "ollama://127.0.0.1:1/m"\n'
+        '[tls]\nself_signed = true\n[models]\nm = "ollama://127.0.0.1:1/m"\n'
     )
     up = command("up", "--data", str(data), "--config", str(config))
     assert up.returncode == 2
-    assert "bad.pem" in up.stderr.splitlines()[-1]
+    assert "ca.key is missing" in up.stderr.splitlines()[-1]
     assert [record["kind"] for record in records(data)] == ["started", "stopped"]
 
 

@@ -224,6 +224,17 @@ async def test_paced_streams_are_whole_and_share_a_clock() -> None:
         assert engine.open_streams == 0
 
 
+@pytest.mark.parametrize("path", [*PATHS, *LINES])
+async def test_a_whole_answer_takes_the_time_of_its_tokens(path: str) -> None:
+    request = sent(path, stream=False, prompt="a", input="a", max_tokens=500)
+    async with FakeEngine(Faults(tokens=50, rate=0.5)) as engine:
+        assert (await read(engine, request, silence_s=0.2))[2] == "silent"
+        engine.faults = Faults(tokens=50, rate=500)
+        assert (await read(engine, request))[2] == "whole"
+        engine.faults = Faults(tokens=50, rate=0.5)  # of which an embedding has none
+        assert (await read(engine, sent("/v1/embeddings", input="a")))[2] == "whole"
+
+
 async def test_probes_are_spared_unless_told_otherwise() -> None:
     probe = sent(PATHS[0], stream=False).replace(b"host: x", b"host: x\r\nx-request-id: probe")
     async with FakeEngine(Faults(status=500)) as engine:
@@ -246,6 +257,12 @@ async def test_faults_change_over_http() -> None:
             head, body, _ = await read(engine, put(wrong))
             assert head.startswith(b"HTTP/1.1 400 ")
             assert json.loads(body)["error"]
+            if wrong == b'{"token": 7}':
+                assert json.loads(body)["error"].startswith(
+                    "there is no field 'token'; there are tokens, rate, first_token_s, answer, "
+                )
+        _, body, _ = await read(engine, b"GET /fake/faults HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert Faults(**json.loads(body)) == Faults(tokens=7, cut_at=3)
         assert engine.faults == Faults(tokens=7, cut_at=3)
 
 

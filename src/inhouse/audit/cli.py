@@ -35,7 +35,7 @@ def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as they end")] = False,
     json: JsonLinesOption = False,
 ) -> None:
-    """The last requests, one line each."""
+    """The last requests, and changes of who may do what, one line each."""
     from inhouse.audit.tail import end_position, last_rows
 
     loaded = _opened(config, data, f"tail -n {count}{' -f' if follow else ''}")
@@ -52,9 +52,11 @@ def tail(
 def search(
     config: ConfigOption = None,
     data: DataOption = None,
-    who: Annotated[str, typer.Option(help="part of the owner's name, in any case")] = "",
+    who: Annotated[
+        str, typer.Option(help="part of the user's or the actor's name, in any case")
+    ] = "",
     model: Annotated[str, typer.Option(help="the model's name")] = "",
-    outcome: Annotated[str, typer.Option(help="answered, denied, running ...")] = "",
+    outcome: Annotated[str, typer.Option(help="answered, denied, running ... or changed")] = "",
     request_id: Annotated[str, typer.Option("--id", help="the request's id")] = "",
     since: Annotated[str, typer.Option(help="2026-01-31, 2026-01-31T08:00, or 2h ago: 2h")] = "",
     until: Annotated[str, typer.Option(help="as --since")] = "",
@@ -65,7 +67,8 @@ def search(
     limit: Annotated[int, typer.Option(min=1, help="most requests shown, the newest")] = 1000,
     json: JsonLinesOption = False,
 ) -> None:
-    """Find requests. With --text, whoever has a prompt finds its record."""
+    """Find requests, and with --outcome changed who was given what. With --text, whoever has a
+    prompt finds its record."""
     from inhouse.audit.read import Query, records, rows
     from inhouse.audit.verify import plural
     from inhouse.config.load import load_config
@@ -85,7 +88,7 @@ def search(
     found: deque[Row] = deque(maxlen=limit)
     count = 0
     with _readable():
-        for row in rows(records(loaded.audit_directory)):
+        for row in rows(records(loaded.audit_directory), changes=True):
             if query.matches(row):
                 count += 1
                 found.append(row)
@@ -110,6 +113,7 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Prove that nothing was changed, added, taken away or left open. Exit 1 where it was."""
+    from inhouse.audit.owner import require_reader
     from inhouse.audit.secrets import chain_key_path, mark_path
     from inhouse.audit.verify import verify as verify_log
     from inhouse.config.keyfile import read_existing
@@ -121,6 +125,7 @@ def verify(
     mark = None
     if directory is None or key is None:
         loaded = load_config(config, data)
+        require_reader(loaded.data)
         directory = loaded.audit_directory
         key, mark = chain_key_path(loaded), mark_path(loaded)
     if not directory.is_dir():
@@ -173,11 +178,13 @@ def _opened(config: Path | None, data: Path | None, what: str) -> "Config":
     """The configuration of a log that is there; that it is read is a record of its own."""
     from inhouse.audit.actor import actor
     from inhouse.audit.log import append_once
+    from inhouse.audit.owner import require_reader
     from inhouse.audit.record import Read
     from inhouse.config.load import load_config
     from inhouse.errors import UsageError
 
     loaded = load_config(config, data)
+    require_reader(loaded.data)
     if not loaded.audit_directory.is_dir():
         raise UsageError(f"there is no audit log in {loaded.audit_directory}")
     append_once(loaded, Read(time.time(), actor(), what))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from inhouse.config.owner import user_name
+from inhouse.config.owner import require_owner, user_name
 from inhouse.errors import UsageError
 
 Owner = tuple[int, int]
@@ -33,6 +33,12 @@ def owner_of(directory: Path, *, reading: bool, data: Path | None = None) -> Own
         return other.st_uid, other.st_gid
     owner = user_name(other.st_uid)
     raise UsageError(f"the audit log in {directory} belongs to {owner}; run this as {owner}")
+
+
+def require_reader(data: Path) -> None:
+    """Raise UsageError where a log that stands in `data` is another user's, and we are not root."""
+    if os.geteuid() != 0:
+        require_owner(data)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""Reads the log for people: one row per request, newest last, found by who, what, when and text."""
+"""Reads the log for people: one row per request and per change of who may do what, newest last,
+found by who, what, when and text."""
 
 import time
 from collections.abc import Iterator
@@ -7,18 +8,19 @@ from pathlib import Path
 
 from inhouse.audit.ends import decoded, end_of
 from inhouse.audit.head import parts
-from inhouse.audit.record import Denial, Intent, Outcome, Record, cut
+from inhouse.audit.record import Changed, Denial, Intent, KeyChanged, Outcome, Record, cut
 from inhouse.audit.segment import lines_of
 from inhouse.domain import OutcomeKind
 
 RUNNING = "running"
-OUTCOMES = (*(kind.value for kind in OutcomeKind), RUNNING)
-COLUMNS = 100  # what a usual line fits into
+CHANGED = "changed"  # no request: who may do what
+OUTCOMES = (*(kind.value for kind in OutcomeKind), RUNNING, CHANGED)
 
 
 @dataclass(slots=True)
 class Row:
-    """A request, from one record or two. An intent without an outcome is still running."""
+    """A request, from one record or two; an intent without an outcome is still running. Or a
+    change, of which `principal` is the actor."""
 
     request_id: str
     time: float
@@ -37,6 +39,11 @@ class Row:
     fingerprint_last: str = ""
     verdicts: tuple[str, ...] = ()
     claimed_key: str | None = None  # of a key that was refused
+    purpose: str = ""
+    grant: str = ""  # that allowed it
+    change: str = ""  # what was changed, in words
+    before: dict[str, str] | None = None
+    after: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,9 @@ def records(directory: Path) -> Iterator[Record]:
                 yield record
 
 
-def rows(stream: Iterator[Record]) -> Iterator[Row]:
-    """One row per request, when it has ended; those that have not, at the end."""
+def rows(stream: Iterator[Record], *, changes: bool = False) -> Iterator[Row]:
+    """One row per request, when it has ended; those that have not, at the end. With `changes`, one
+    for each of these, too."""
     running: dict[str, Row] = {}
     for record in stream:
         match record:
@@ -101,6 +109,8 @@ def rows(stream: Iterator[Record]) -> Iterator[Row]:
                 yield ended(row, record)
             case Denial():
                 yield denied(record)
+            case Changed() | KeyChanged() if changes:
+                yield changed(record)
     yield from running.values()
 
 
@@ -115,6 +125,8 @@ def begun(record: Intent) -> Row:
         fingerprint=record.fingerprint,
         fingerprint_last=record.fingerprint_last,
         verdicts=tuple(verdict.rule for verdict in record.verdicts),
+        purpose=record.purpose,
+        grant=record.authorized_by,
     )
 
 
@@ -147,21 +159,42 @@ def denied(record: Denial) -> Row:
         fingerprint_last=record.fingerprint_last,
         verdicts=tuple(verdict.rule for verdict in record.verdicts),
         claimed_key=record.claimed_key,
+        purpose=record.purpose,
+    )
+
+
+def changed(record: Changed | KeyChanged) -> Row:
+    """'key ab12 of anna: revoked', and what there was before and is now."""
+    if isinstance(record, KeyChanged):
+        what = f"key {record.key_id} of {record.owner}: {record.action}"
+    else:
+        what = f"{record.noun} {record.id}, {record.name}: {record.action}"
+        what += f" ({record.reason})" if record.reason else ""
+    return Row(
+        "",
+        record.time,
+        principal=record.actor,
+        outcome=CHANGED,
+        change=what,
+        before=record.before,
+        after=record.after,
     )
 
 
 def line(row: Row) -> str:
-    """A row as one line: time, id, who, model, outcome, its code or the tokens, how long; and
-    which rules of screening matched, where any did."""
+    """A row as one line: time, id, who, model, how long, outcome, its code or the tokens; and
+    which rules of screening matched, where any did. What may be long stands last, so that the
+    columns stand below each other; a usual line fits into 100 characters."""
     at = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(row.time))
+    if row.change:
+        now = ", ".join(f"{name} {value}" for name, value in (row.after or {}).items() if value)
+        what = printable(f"{row.principal}: {row.change}{'; ' if now else ''}{now}")
+        return f"{at} changed by {what}"
     tokens = f"{_count(row.prompt_tokens)}+{_count(row.completion_tokens)}"
-    outcome, code = printable(row.outcome), printable(row.code or "")
-    end = f"{outcome} {code}" if code else f"{outcome:<9} {tokens:>7}"
     who, model = printable(row.principal) or "-", printable(row.model) or "-"
-    left = f"{at} {printable(row.request_id)} {who:<10} {model:<12}"
-    right = f"{end:<17} {_took(row.duration_ms):>6}"
+    left = f"{at} {printable(row.request_id)} {who:<10} {model:<12} {_took(row.duration_ms):>6}"
+    told = f"{left} {printable(row.outcome):<9} {printable(row.code or '') or tokens}"
     found = printable(", ".join(dict.fromkeys(row.verdicts)))
-    told = f"{left.rstrip().ljust(min(len(left), COLUMNS - 1 - len(right)))} {right}"
     return f"{told}  [{found}]" if found else told
 
 

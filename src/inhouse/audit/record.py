@@ -50,6 +50,8 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     stream: bool = False
     max_tokens: int | None = None
     verdicts: list[VerdictNote] = []
+    user_id: str = ""  # whose credential it was; empty for one who has not been seen before
+    purpose: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="outcome"):
@@ -93,6 +95,8 @@ class Denial(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", 
     fingerprint: str = ""  # as in an intent, where the prompt was read
     fingerprint_last: str = ""
     claimed_key: str | None = None  # the id in a key of the right form that was refused
+    user_id: str = ""
+    purpose: str = ""
 
 
 class KeyChanged(
@@ -107,6 +111,21 @@ class KeyChanged(
     actor: str
     before: dict[str, str] = {}
     after: dict[str, str] = {}
+
+
+class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="changed"):
+    """Who may do what was changed, or reviewed: a user, a team, a role, a grant, a request for one
+    or a review; what it was before and is now."""
+
+    time: float
+    noun: str  # user, team, role, grant, request, review or session
+    action: str  # "created", "revoked" ...; "revoke-failed" where a record was not followed
+    id: str
+    name: str  # for people
+    actor: str
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    reason: str = ""
 
 
 class Read(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="read"):
@@ -151,7 +170,17 @@ class Resumed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
 
 
 Record = (
-    Started | Stopped | Intent | Outcome | Denial | KeyChanged | Read | Repaired | Gap | Resumed
+    Started
+    | Stopped
+    | Intent
+    | Outcome
+    | Denial
+    | KeyChanged
+    | Changed
+    | Read
+    | Repaired
+    | Gap
+    | Resumed
 )
 
 MAX_TEXT = 256

@@ -155,6 +155,14 @@ def lines_from(
 
 def lines_backwards(path: Path, end: int | None = None) -> Iterator[Line]:
     """The records of a segment from its end, or from `end`, to its beginning, unproven."""
+    for line, _ in placed_backwards(path, end):
+        if line is not None:
+            yield line
+
+
+def placed_backwards(path: Path, end: int | None = None) -> Iterator[tuple[Line | None, int]]:
+    """Every whole line from the end of a segment, or from `end`, to its beginning, unproven, and
+    where it begins."""
     with path.open("rb") as file:
         at = file.seek(0, os.SEEK_END) if end is None else end
         rest, whole = b"", False  # what stands behind the last line feed is no line yet
@@ -162,16 +170,17 @@ def lines_backwards(path: Path, end: int | None = None) -> Iterator[Line]:
             start = max(0, at - BLOCK_BYTES)
             file.seek(start)
             first, *lines = (file.read(at - start) + rest).split(b"\n")
+            offset = at + len(rest)  # behind the line that is looked at
             at = start
             for data in reversed(lines):
-                line = read_line(data) if whole else None
+                offset -= len(data)
+                if whole:
+                    yield read_line(data), offset
                 whole = True
-                if line is not None:
-                    yield line
+                offset -= 1  # the line feed before it
             rest = first
-        line = read_line(rest) if whole else None
-        if line is not None:
-            yield line
+        if whole:
+            yield read_line(rest), 0
 
 
 def line_before(path: Path, offset: int) -> Line | None:

@@ -1,4 +1,4 @@
-"""The end of the log, for people: the last requests, and new ones as they end.
+"""The end of the log, for people: the last requests and changes, and new ones as they end.
 
 Reads backwards from the end, and from there on only what is new, however long the log is.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from inhouse.audit.ends import decoded, end_of
 from inhouse.audit.head import parts
-from inhouse.audit.read import Row, begun, denied, ended
-from inhouse.audit.record import Denial, Intent, Outcome, Record
+from inhouse.audit.read import Row, begun, changed, denied, ended
+from inhouse.audit.record import Changed, Denial, Intent, KeyChanged, Outcome, Record
 from inhouse.audit.segment import (
     last_line_feed,
     lines_backwards,
@@ -51,7 +51,8 @@ def backwards(directory: Path, end: Position) -> Iterator[Record]:
 
 
 def last_rows(directory: Path, count: int, end: Position) -> list[Row]:
-    """The last requests before a place, oldest first, in the order of their last records."""
+    """The last requests and changes before a place, oldest first, in the order of their last
+    records."""
     rows: list[Row] = []
     waiting: dict[str, tuple[int, Outcome]] = {}  # ended, and not yet seen to begin
     looked = 0
@@ -71,6 +72,8 @@ def last_rows(directory: Path, count: int, end: Position) -> list[Row]:
                 rows.append(ended(Row(record.request_id, record.time), record))
             case Denial() if not full:
                 rows.append(denied(record))
+            case Changed() | KeyChanged() if not full:
+                rows.append(changed(record))
     return rows[::-1]
 
 
@@ -83,7 +86,7 @@ class Follower:
         self._running: dict[str, Row] = {}
 
     def rows(self) -> Iterator[Row]:
-        """The requests that have ended since."""
+        """The requests that have ended since, and the changes."""
         for record in self._records():
             match record:
                 case Intent():
@@ -95,6 +98,8 @@ class Follower:
                     yield ended(row, record)
                 case Denial():
                     yield denied(record)
+                case Changed() | KeyChanged():
+                    yield changed(record)
 
     def _records(self) -> Iterator[Record]:
         while True:

@@ -1,7 +1,6 @@
 """`inhouse check`: is the configuration right, and what does it come to?"""
 
 import dataclasses
-import enum
 import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inhouse.config.place import SqliteFile
-from inhouse.config.secrets import Secret
 
 if TYPE_CHECKING:
     from inhouse.config.place import Place
@@ -17,13 +15,26 @@ if TYPE_CHECKING:
 
 DATA_DEFAULT = "$XDG_DATA_HOME/inhouse, ~/.local/share/inhouse"
 
+# Whether they can be read is told where they are read, and by whom they could be
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", show_default="./inhouse.toml", help="configuration"),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        readable=False,
+        show_default="./inhouse.toml",
+        help="configuration",
+    ),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", show_default=DATA_DEFAULT, help="keys, log and state"),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        readable=False,
+        show_default=DATA_DEFAULT,
+        help="keys, log and state",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
@@ -43,6 +54,7 @@ def check(
 
     Every problem at once, or a summary of what it comes to. No engine is asked anything.
     """
+    from inhouse.config.document import document
     from inhouse.config.load import load_config
     from inhouse.config.sample import sample as sample_text
     from inhouse.errors import ConfigurationError, UsageError
@@ -53,13 +65,13 @@ def check(
         print(sample_text(), end="")
         return
     try:
-        loaded = load_config(config, data)
+        loaded = load_config(config, data, tls=True)
     except ConfigurationError as error:
         if json:
             print(json_module.dumps({"ok": False, "problems": [_plain(p) for p in error.problems]}))
         raise
     if json:
-        print(json_module.dumps(_document(loaded, origins)))
+        print(json_module.dumps(document(loaded, origins=origins)))
     else:
         _print(loaded, origins)
 
@@ -68,40 +80,9 @@ def _plain(value: Any) -> dict[str, Any]:
     return dataclasses.asdict(value)
 
 
-def _values(config: "Config") -> list[tuple[str, Any, str]]:
-    """Every key with its value, as JSON has it, and its origin. Secrets are masked."""
-    from inhouse.config.load import every_value
-
-    return [
-        (key, _shown(value), config.origins[key]) for key, value in every_value(config.settings)
-    ]
-
-
-def _shown(value: object) -> Any:
-    if isinstance(value, Secret):
-        return "***" if value else ""
-    return value.value if isinstance(value, enum.Enum) else value
-
-
-def _document(config: "Config", origins: bool) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "ok": True,
-        "file": str(config.file) if config.file else None,
-        "data": str(config.data),
-        "listen": config.settings.gateway.listen,
-        "models": {
-            name: {"task": model.task.value, "engines": [engine.name for engine in model.engines]}
-            for name, model in config.models.items()
-        },
-    }
-    if origins:
-        document["values"] = [
-            {"key": key, "value": value, "origin": origin} for key, value, origin in _values(config)
-        ]
-    return document
-
-
 def _print(config: "Config", origins: bool) -> None:
+    from inhouse.config.document import values
+
     print(f"configuration  {config.file or 'defaults, no file'}: good")
     print(f"data           {config.data}")
     print(f"state          {_state(config.database)}")
@@ -113,10 +94,12 @@ def _print(config: "Config", origins: bool) -> None:
         print(f"model          {name} ({model.task.value}): {engines}")
     dlp = config.settings.dlp
     print(f"screening      prompts: {dlp.prompt}, answers: {dlp.answer}")
+    for note in config.notes:
+        print(f"note           {note}")
     print("not tried      whether engines and database can be reached, and addresses are free")
     if origins:
         print()
-        for key, value, origin in _values(config):
+        for key, value, origin in values(config):
             literal = json_module.dumps(value, ensure_ascii=False)
             print(f"{key} = {literal}    # {origin}")
 

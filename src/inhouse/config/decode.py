@@ -57,7 +57,9 @@ class Decoder:
         if hint is float and isinstance(value, int) and not isinstance(value, bool):
             value = _float(value)
         if type(value) is not hint:
-            self._problems.add(path, value, f"must be {_TYPES[hint]}")
+            self._problems.add(
+                path, value, f"must be {_TYPES[hint]}{_as_digits(hint, path, value)}"
+            )
             return None
         return value if self._within(path, value, bounds) else None
 
@@ -126,6 +128,14 @@ class Decoder:
             self._problems.add(path, str(file), "is empty; its first line must be the secret")
             return None
         return Secret(line)
+
+
+def _as_digits(hint: Any, path: str, value: object) -> str:
+    """For "8MB" and "30": how a number is written, and of what it is one."""
+    if hint not in (int, float) or not isinstance(value, str):
+        return ""
+    unit = {"bytes": " of bytes", "s": " of seconds"}.get(path.rpartition("_")[2], "")
+    return f"{unit}: digits alone, without quotes"
 
 
 def _either(choices: typing.Iterable[str]) -> str:

@@ -4,9 +4,9 @@ import contextlib
 import dataclasses
 import os
 import re
-import tomllib
 import typing
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from inhouse.config.oidc import check_oidc
 from inhouse.config.paths import opened, resolved
 from inhouse.config.place import place_of
 from inhouse.config.problems import Problems
+from inhouse.config.reading import read
 from inhouse.config.schema import (
     Config,
     EngineSection,
@@ -26,23 +27,28 @@ from inhouse.config.schema import (
 )
 from inhouse.config.sources import BUILTIN_TASKS, Sources, models_in
 from inhouse.domain import Task
-from inhouse.errors import ConfigurationError, Problem, UsageError
+from inhouse.errors import ConfigurationError, UsageError
 
 FILE_NAME = "inhouse.toml"
-MAX_BYTES = 4_000_000
-BOM = b"\xef\xbb\xbf"
 _OWN_VARIABLES = frozenset({"INHOUSE_CONFIG", "INHOUSE_DATA"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _MANY = ("models", "engines")  # sections of sections, by names of the user's own
 
 
 def load_config(
-    file: Path | None, data: Path | None, environ: Mapping[str, str] = os.environ
+    file: Path | None,
+    data: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    tls: bool = False,
 ) -> Config:
-    """The configuration of this process. Raises ConfigurationError with every problem."""
+    """The configuration of this process. Raises ConfigurationError with every problem.
+
+    With `tls`, for whoever is to listen: the certificate and its key must be fit for use, too.
+    """
     file = _find(file, environ)
-    document = _read(file) if file is not None else {}
-    return _Loader(document, file, environ).load(_data_directory(data, environ))
+    document = read(file) if file is not None else {}
+    return _Loader(document, file, environ).load(_data_directory(data, environ), tls=tls)
 
 
 def _find(file: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -67,29 +73,6 @@ def _data_directory(data: Path | None, environ: Mapping[str, str]) -> Path:
         raise UsageError(f"{what} {error}; choose one with --data") from error
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
-    if len(content) > MAX_BYTES:
-        raise UsageError(f"{file} is no configuration: it is larger than {MAX_BYTES} bytes")
-    if content.startswith(BOM):
-        raise UsageError(f"{file} begins with a byte order mark; save it as UTF-8 without one")
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not UTF-8 text: byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        sentence = f"is not valid TOML: {error}"
-    except ValueError:
-        sentence = "is no configuration: it holds a number of thousands of digits"
-    except RecursionError:
-        sentence = "is no configuration: its values are nested too deep"
-    raise ConfigurationError([Problem(str(file), "", sentence)])
-
-
 class _Loader:
     def __init__(
         self, document: dict[str, Any], file: Path | None, environ: Mapping[str, str]
@@ -102,7 +85,7 @@ class _Loader:
         self._variables: dict[str, str] = {}  # key -> the variable that set it
         self._origins: dict[str, str] = {}  # key -> the file or the variable that gives it
 
-    def load(self, data: Path) -> Config:
+    def load(self, data: Path, *, tls: bool = False) -> Config:
         self._override()
         decoder = Decoder(self._problems, self._environ, self._base)
         settings = self._settings(decoder)
@@ -113,6 +96,8 @@ class _Loader:
         audit_directory = self._directory_of_the_log(settings) or data / "audit"
         database = place_of(settings.store, self._base, data, self._problems)
         tls_files = self._tls_files(settings)
+        if tls and tls_files is not None:
+            self._examine(*tls_files)
         oidc_ca = self._readable("oidc.ca_file", settings.oidc.ca_file)
         if self._problems.found or database is None:
             raise ConfigurationError(self._problems.found)
@@ -127,6 +112,7 @@ class _Loader:
             secret_variables=frozenset(decoder.variables),
             tls_files=tls_files,
             oidc_ca=oidc_ca,
+            notes=tuple(self._problems.notes),
         )
 
     # What the environment says
@@ -148,7 +134,7 @@ class _Loader:
                 section, name, hint = known[variable]
                 self._put(section, name, _parsed(hint, text), variable)
             else:
-                self._problems.unknown(variable, known)
+                self._problems.unknown_variable(variable, known)
 
     def _override_model(self, variable: str, text: str) -> None:
         name = variable.removeprefix("INHOUSE_MODELS_").lower()
@@ -206,12 +192,19 @@ class _Loader:
     def _model_section(self, decoder: Decoder, name: str, value: object) -> ModelSection:
         path = dotted("models", name)
         self._check_name(path, name)
+        if value == "":
+            self._problems.add(path, value, "names nothing; see inhouse check --sample")
+            return ModelSection()
         if isinstance(value, str):
             return ModelSection(engines=[value])
         if isinstance(value, list):
             value = {"engines": value}
+        if not isinstance(value, dict):
+            self._problems.add(path, value, f'must be what answers to it: {name} = "SOURCE"')
+            return ModelSection()
         section: ModelSection = decoder.section(ModelSection, path, value)
-        if isinstance(value, dict) and not value.get("engines"):
+        unknown = value.keys() - {field.name for field in dataclasses.fields(ModelSection)}
+        if not value.get("engines") and not unknown:  # one of which may be meant for it
             self._problems.add(
                 f"{path}.engines", None, "names no engine; see inhouse check --sample"
             )
@@ -243,7 +236,19 @@ class _Loader:
             for name, section in settings.models.items()
         }
         sources.check_unused()
+        self._note_files_of_several(models)
         return models
+
+    def _note_files_of_several(self, models: dict[str, Model]) -> None:
+        found: dict[Path, tuple[Path, list[str]]] = {}  # by what links lead to
+        for name, model in models.items():
+            for file in (engine.path for engine in model.engines if engine.path is not None):
+                found.setdefault(file.resolve(), (file, []))[1].append(name)
+        self._problems.notes += [
+            f"{file} is loaded {len(names)} times, for {', '.join(names)}"
+            for file, names in found.values()
+            if len(names) > 1
+        ]
 
     def _model(
         self, name: str, section: ModelSection, sources: Sources, settings: Settings
@@ -285,10 +290,19 @@ class _Loader:
         return self._path("audit.directory", text, text) if text else None
 
     def _tls_files(self, settings: Settings) -> tuple[Path, Path] | None:
-        """Certificate and key. They are there and can be read; what is in them, a start says."""
+        """Certificate and key. They are there and can be read."""
         certificate = self._readable("tls.certificate", settings.tls.certificate)
         key = self._readable("tls.key", settings.tls.key)
         return (certificate, key) if certificate and key else None
+
+    def _examine(self, certificate: Path, key: Path) -> None:
+        from inhouse.config.certificates import examined  # which most commands do not need
+
+        found = examined(certificate, key, datetime.now(UTC))
+        paths = {"tls.certificate": certificate, "tls.key": key}
+        for fault in found.faults:
+            self._problems.add(fault.key, str(paths[fault.key]), fault.sentence)
+        self._problems.notes += found.notes
 
     def _readable(self, key: str, text: str) -> Path | None:
         path = self._path(key, text, text) if text else None

@@ -4,8 +4,8 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from inhouse.config.people import OidcSection
 from inhouse.config.problems import Problems
-from inhouse.config.schema import OidcSection
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",

@@ -16,6 +16,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
+        self.notes: list[str] = []  # what is worth knowing and is not wrong
 
     def add(self, path: str, value: object, sentence: str) -> None:
         self._note(Problem(path, shown(value), sentence))
@@ -28,6 +29,13 @@ class Problems:
         prefix = f"{parent}." if parent else ""
         hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known here: {', '.join(names)}"
         self._note(Problem(path, "", f"there is no such key; {hint}"))
+
+    def unknown_variable(self, name: str, known: Iterable[str]) -> None:
+        """A variable of ours that sets nothing, with one that does where it is spelt much alike."""
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        example = "INHOUSE_<SECTION>_<KEY> sets a key, as INHOUSE_GATEWAY_LISTEN does"
+        hint = f"did you mean '{near[0]}'?" if near else example
+        self._note(Problem(name, "", f"there is no such variable; {hint}"))
 
     def within(self, path: str) -> bool:
         """Whether anything is wrong with a key below `path`."""

@@ -8,8 +8,9 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from inhouse.config.key import key
+from inhouse.config.people import AccessSection, OidcSection
 from inhouse.config.place import SSL_MODES, Place
 from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind, Task
@@ -20,21 +21,6 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 def dotted(*names: str) -> str:
     """The key of a value as TOML writes it: models."qwen2.5:7b".engines."""
     return ".".join(name if _BARE.fullmatch(name) else json.dumps(name) for name in names)
-
-
-def key(
-    default: Any,
-    note: str,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A key of a section: its default, what it means, its bounds or choices."""
-    metadata = {"note": note, "least": least, "most": most, "choices": choices}
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +83,12 @@ class TlsSection:
 class AdminSection:
     """Where operators and Prometheus connect."""
 
-    listen: str = key("127.0.0.1:8081", "address and port for /healthz, /readyz and /metrics")
+    listen: str = key(
+        "127.0.0.1:8081", "address and port for /healthz, /readyz, /metrics and /admin/v1/"
+    )
+    names: list[str] = key(
+        [], "names by which a proxy or browser on this machine may speak to it, beside localhost"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +139,21 @@ class UpstreamSection:
     )
     stall_timeout_s: float = key(60.0, "between two pieces of an answer", least=0.1, most=3600)
     probe_interval_s: float = key(
-        10.0, "between two probes of an engine (a real one-token answer)", least=0.1, most=3600
+        10.0,
+        "between two probes of an engine (a real one-token answer); a request that it began to "
+        "answer meanwhile saves the probe",
+        least=0.1,
+        most=3600,
     )
     probe_timeout_s: float = key(30.0, "for a probe to be answered", least=0.1, most=3600)
-    fall: int = key(3, "failures in a row that take an engine out", least=1, most=100)
-    rise: int = key(2, "answers in a row that bring it back", least=1, most=100)
+    fall: int = key(
+        3,
+        "failures in a row that take an engine out: probes without a proper answer, and requests "
+        "that found no connection; an error or a broken answer to a request is none",
+        least=1,
+        most=100,
+    )
+    rise: int = key(2, "probes in a row, answered properly, that bring it back", least=1, most=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,64 +216,6 @@ class KeysSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OidcSection:
-    """Access tokens of an OpenID Connect provider, beside API keys. Off while `issuer` is empty."""
-
-    issuer: str = key("", "the provider, exactly as 'iss' in its tokens says")
-    audiences: list[str] = key([], "a token's 'aud' must name one of these; needed with an issuer")
-    algorithms: list[str] = key(
-        ["RS256", "PS256", "ES256", "EdDSA"], "signatures that are taken; never symmetric ones"
-    )
-    token_types: list[str] = key(
-        ["at+jwt", "JWT", ""], "what the header's 'typ' may be; '' where it may be absent"
-    )
-    roles_claims: list[str] = key(
-        ["roles"], "where roles are in a token: paths, as 'realm_access.roles'; all count"
-    )
-    groups_claims: list[str] = key(["groups"], "where groups are in a token; all count")
-    scopes_claims: list[str] = key(["scope", "scp"], "where scopes are in a token; all count")
-    name_claims: list[str] = key(
-        ["name", "preferred_username"],
-        "where a name to show is: the first that is there; it identifies nobody",
-    )
-    leeway_s: int = key(
-        30, "how far the provider's clock and this one may differ", least=0, most=300
-    )
-    max_lifetime_s: int = key(
-        86_400, "longest life of a token that is taken, from 'iat' to 'exp'", least=60, most=604_800
-    )
-    cached_tokens: int = key(10_000, "checked tokens that are remembered", least=0, most=1_000_000)
-    cache_s: int = key(300, "how long a checked token is remembered", least=0, most=3600)
-    jwks_url: str = key("", "where the provider's keys are; found by discovery when empty")
-    ca_file: str = key(
-        "", "PEM file of the authorities of the provider's certificate; the system's when empty"
-    )
-    fetch_timeout_s: float = key(5.0, "for each answer of the provider", least=0.1, most=60)
-    key_wait_s: float = key(
-        2.0, "for a request to wait for keys when its token's key is new", least=0, most=60
-    )
-    refresh_min_s: int = key(
-        60,
-        "least time between two fetches of the keys, whatever the provider says",
-        least=1,
-        most=86_400,
-    )
-    refresh_max_s: int = key(
-        600, "most time between them, and where the provider says nothing", least=1, most=86_400
-    )
-    grace_s: int = key(
-        60, "how long a key that the provider has withdrawn still counts", least=0, most=86_400
-    )
-    stale_s: int = key(
-        14_400,
-        "how long the last keys serve while the provider cannot be reached; then tokens are "
-        "refused",
-        least=1,
-        most=604_800,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSection:
     """Where keys are kept: docs/state.md."""
 
@@ -316,6 +259,7 @@ class Settings:
     dlp: DlpSection = field(default_factory=DlpSection)
     audit: AuditSection = field(default_factory=AuditSection)
     keys: KeysSection = field(default_factory=KeysSection)
+    access: AccessSection = field(default_factory=AccessSection)
     oidc: OidcSection = field(default_factory=OidcSection)
     store: StoreSection = field(default_factory=StoreSection)
     log: LogSection = field(default_factory=LogSection)
@@ -360,6 +304,7 @@ class Config:
     secret_variables: frozenset[str]  # of the environment, that { env = "NAME" } named
     tls_files: tuple[Path, Path] | None = None  # certificate and key, where they are given
     oidc_ca: Path | None = None  # of the provider's certificate, where it is given
+    notes: tuple[str, ...] = ()  # what is worth knowing and is not wrong
 
     @property
     def secrets_directory(self) -> Path:

@@ -157,7 +157,11 @@ class Sources:
             return None
         kind = next((each for each in PORTS if each.value == name), None)
         if kind is None or (plus and transport not in ("http", "https")):
-            sentence = f"does not say what engine it is; write {_EXAMPLE}"
+            near = difflib.get_close_matches(name, [each.value for each in PORTS], n=1)
+            hint = f"did you mean '{near[0]}{plus}{transport}://'?" if near else ""
+            if kind is not None or not hint:
+                hint = f"write {_EXAMPLE}"
+            sentence = f"does not say what engine it is; {hint}"
             self._problems.add(path, source, sentence)
             return None
         authority, _, there = rest.partition("/")
@@ -166,6 +170,10 @@ class Sources:
             example = without_userinfo(source.rstrip("/"))
             self._problems.add(path, source, f"names no model; write '{example}/MODEL'")
             return None
+        if there.startswith("v1/") and kind is not EngineKind.LLAMACPP:
+            self._problems.notes.append(
+                f"{path} asks for a model named '{there}'; an address is written without /v1"
+            )
         if not re.search(r":\d+$", authority):
             authority += f":{PORTS[kind]}"
         url = self._url(path, f"{transport or 'http'}://{authority}", source)

@@ -9,12 +9,11 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from inhouse.config.schema import Model
-from inhouse.domain import Task
+from inhouse.domain import Dialect, Task
 from inhouse.errors import Code, Refusal
-from inhouse.gateway.authorize import LATEST, find, is_tagged, visible
+from inhouse.gateway.authorize import LATEST, Asking, find, is_tagged, visible
 from inhouse.gateway.exchange import Exchange
 from inhouse.gateway.receive import pass_over, receive_body
-from inhouse.gateway.record import Entry
 from inhouse.gateway.refuse import JSON, fields
 from inhouse.gateway.routes import Listing, Route
 from inhouse.gateway.since import since, stamp
@@ -42,32 +41,36 @@ async def greet(exchange: Exchange, date: bytes) -> None:
     exchange.respond(200, head, b"Inhouse is running")
 
 
+def dialect_of(exchange: Exchange, route: Route) -> Dialect:
+    """Whose client asks for a list."""
+    openais = route.dialect is Dialect.OPENAI
+    return Dialect.ANTHROPIC if openais and _is_anthropics(exchange) else route.dialect
+
+
 async def answer(
-    exchange: Exchange, entry: Entry, route: Route, models: dict[str, Model], date: bytes
+    exchange: Exchange, asking: Asking, route: Route, models: dict[str, Model], date: bytes
 ) -> None:
-    """Answer a listing for the entry's principal."""
-    principal = entry.principal
-    assert principal is not None  # listings come after authentication
+    """Answer a listing with what may be used."""
     if route.does is not Listing.OLLAMA_SHOW:
         await pass_over(exchange)
     match route.does:
         case Listing.OPENAI_MODELS:
-            seen = visible(principal, models)
+            seen = visible(asking, models)
             body: object = _anthropics(seen) if _is_anthropics(exchange) else _openais(seen)
         case Listing.OPENAI_MODEL:
-            model = find(principal, _named(exchange.head.path), models)
+            model = find(asking, _named(exchange.head.path), models)
             body = _anthropic(model) if _is_anthropics(exchange) else _openai(model)
         case Listing.OLLAMA_TAGS:
-            body = {"models": [_ollama(model, models) for model in visible(principal, models)]}
+            body = {"models": [_ollama(model, models) for model in visible(asking, models)]}
         case Listing.OLLAMA_PS:
             body = {
                 "models": [
                     _ollama(model, models) | {"expires_at": _NEVER, "size_vram": 0}
-                    for model in visible(principal, models)
+                    for model in visible(asking, models)
                 ]
             }
         case Listing.OLLAMA_SHOW:
-            body = _show(find(principal, await _shown(exchange, route), models, tags=True))
+            body = _show(find(asking, await _shown(exchange, route), models, tags=True))
         case _:
             body = {"version": OLLAMA_API_LEVEL}
     head = fields(JSON, exchange.request_id, date)

@@ -20,8 +20,8 @@ from inhouse.domain import Dialect, OutcomeKind
 from inhouse.errors import AuditUnavailable, Code, EngineError, Refusal
 from inhouse.gateway import listing, routes
 from inhouse.gateway.admit import Queue
-from inhouse.gateway.authenticate import Keys, authenticate, claimed_key
-from inhouse.gateway.authorize import authorize
+from inhouse.gateway.authenticate import People, authenticate, claimed_key
+from inhouse.gateway.authorize import Asking, Directory, authorize, purpose_of
 from inhouse.gateway.exchange import ClientGone, Exchange
 from inhouse.gateway.forward import Answer, forward
 from inhouse.gateway.limit import Limiter
@@ -32,6 +32,7 @@ from inhouse.gateway.record import Entry, new_request_id
 from inhouse.gateway.refuse import fields, refuse
 from inhouse.gateway.screen import AnswerGate, Screening
 from inhouse.gateway.settle import Meter
+from inhouse.identity.tokens import Tokens
 from inhouse.telemetry import Clock
 from inhouse.upstream.pool import Pool
 
@@ -52,7 +53,8 @@ class Gateway:
     """What the stages work with. Made once; a request changes none of it but counters."""
 
     config: Config
-    keys: Keys
+    people: People
+    directory: Directory
     audit: AuditLog
     fingerprinter: Fingerprinter
     pool: Pool
@@ -62,6 +64,7 @@ class Gateway:
     meter: Meter
     clock: Clock
     proxies: tuple[Network, ...] = ()
+    tokens: Tokens | None = None  # of a provider, where there is one
     monotonic: Clock = time.monotonic
     date: HttpDate = field(default_factory=HttpDate)
 
@@ -102,20 +105,26 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
         await listing.greet(exchange, gateway.date.at(entry.began))
         return
     try:
-        principal = entry.principal = authenticate(head, gateway.keys, entry.began)
+        principal = entry.principal = await authenticate(
+            head, gateway.people, gateway.tokens, entry.began
+        )
     except Refusal:
         entry.claimed_key = claimed_key(head)
         raise
+    purpose = entry.purpose = purpose_of(head, principal)
     if isinstance(route.does, routes.Listing):
-        models = gateway.config.models
+        rights = gateway.directory.rights(principal, entry.began)
+        asking = Asking(principal, rights, listing.dialect_of(exchange, route), purpose)
         date = gateway.date.at(entry.began)
-        await listing.answer(exchange, entry, route, models, date)
+        await listing.answer(exchange, asking, route, gateway.config.models, date)
         return
     settings = gateway.config.settings
     ask = entry.ask = await receive(exchange, route, settings.gateway, settings.limits)
     entry.bytes_in = exchange.body_bytes
     entry.fingerprints = gateway.fingerprinter.both(ask.texts, ask.last_text)
-    model, entry.rule = authorize(principal, ask, gateway.config.models)
+    rights = gateway.directory.rights(principal, gateway.clock())  # as they are now
+    asking = Asking(principal, rights, ask.dialect, purpose)
+    model, entry.rule = authorize(asking, ask, gateway.config.models)
     with gateway.limiter.reserve(principal, gateway.monotonic()):
         entry.verdicts = await gateway.screening.look(ask)
         gateway.screening.judge(entry.verdicts)

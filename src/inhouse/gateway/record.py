@@ -62,7 +62,8 @@ class Entry:
     fingerprints = "", ""  # of the whole prompt, and of what the user said last
     ask: Ask | None = None
     bytes_in = 0
-    rule = ""
+    rule = ""  # the id of the grant that allows it
+    purpose = ""
     engine: str | None = None
     engine_model: str | None = None
     reader: Reader | None = None
@@ -106,6 +107,8 @@ class Entry:
                 verdicts=self.verdicts,
                 authorized_by=self.rule,
                 max_tokens=ask.max_tokens,
+                user_id=principal.user,
+                purpose=self.purpose,
             )
         )
         await self._intent
@@ -222,6 +225,8 @@ class Entry:
             fingerprint=self.fingerprints[0],
             fingerprint_last=self.fingerprints[1],
             claimed_key=self.claimed_key,
+            user_id=principal.user if principal else "",
+            purpose=self.purpose,
         )
 
 

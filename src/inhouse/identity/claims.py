@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inhouse.config.oidc import claim_path
-from inhouse.config.schema import OidcSection
+from inhouse.config.people import OidcSection
 from inhouse.identity.jws import Denied
 from inhouse.identity.refused import Reason
 

@@ -1,7 +1,5 @@
 """`inhouse keys`: create, list, revoke, rotate and import API keys."""
 
-import contextlib
-import fcntl
 import json as json_module
 import sys
 import time
@@ -11,6 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from inhouse.config.cli import ConfigOption, DataOption, JsonOption
+from inhouse.identity.terminal import (
+    DialectsOption,
+    PurposesOption,
+    bounds_of,
+    iso,
+    moment,
+    span,
+    table,
+    until_followed,
+)
 
 if TYPE_CHECKING:
     from inhouse.config.schema import Config
@@ -25,7 +33,7 @@ HEAD = ("id", "owner", "models", "state", "expires", "last used")
 @app.command()
 def create(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="whose key it is: a person or a service")
+        str, typer.Argument(metavar="NAME", help="the service whose key it is, or its name")
     ],
     models: Annotated[
         str, typer.Option(metavar="NAME,...", show_default="any", help="a ceiling")
@@ -36,18 +44,33 @@ def create(
             metavar="WHEN", show_default="keys.expire_days", help="90d, 12h or 2027-01-31"
         ),
     ] = "",
+    dialects: DialectsOption = "",
+    purposes: PurposesOption = "",
+    user: Annotated[
+        str,
+        typer.Option(metavar="ID|NAME", show_default="the service NAME", help="whose it is"),
+    ] = "",
     config: ConfigOption = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Make a key. Its secret is shown this once."""
+    """Make a key. Its secret is shown this once.
+
+    It belongs to the service NAME, which is made where there is none, with a grant for all models;
+    or to a user that is there already.
+    """
     keys, loaded = _keys(config, data, make=True)
-    wanted = tuple(each.strip() for each in models.split(",") if each.strip()) or None
-    for model in wanted or ():
-        if model not in loaded.models:
-            print(f"note: there is no model '{model}' in the configuration", file=sys.stderr)
-    _shown_once(keys.create(name, models=wanted, expires=_moment(expires)), json)
-    _until_followed(loaded)
+    bounds = bounds_of(loaded, models, dialects, purposes)
+    made = keys.create(
+        name,
+        models=bounds.models,
+        expires=moment(expires),
+        dialects=bounds.dialects,
+        purposes=bounds.purposes,
+        user=user,
+    )
+    _shown_once(made, json)
+    until_followed(loaded)
 
 
 @app.command("list")
@@ -66,7 +89,7 @@ def list_(
     if json:
         print(json_module.dumps([_plain(key, now) for key in found]))
     elif found:
-        print(_table([HEAD, *(_row(_plain(key, now)) for key in found)]))
+        print(table([HEAD, *(_row(_plain(key, now)) for key in found)]))
     else:
         print("no keys; make one with: inhouse keys create NAME")
 
@@ -85,7 +108,7 @@ def revoke(
         print(json_module.dumps(_plain(revoked, time.time())))
     else:
         print(f"revoked {revoked.id} of {revoked.owner}", flush=True)
-    _until_followed(loaded)
+    until_followed(loaded)
 
 
 @app.command()
@@ -103,8 +126,8 @@ def rotate(
 ) -> None:
     """Give a key a new secret. The old one works until the overlap ends."""
     keys, loaded = _keys(config, data)
-    _shown_once(keys.rotate(key, overlap_s=_span(overlap) if overlap else None), json)
-    _until_followed(loaded)
+    _shown_once(keys.rotate(key, overlap_s=span(overlap) if overlap else None), json)
+    until_followed(loaded)
 
 
 @app.command("import")
@@ -118,7 +141,7 @@ def import_(
     keys, loaded = _keys(config, data, make=True)
     count = keys.import_from(file.absolute())
     print(json_module.dumps({"keys": count}) if json else f"{count} keys of {file}", flush=True)
-    _until_followed(loaded)
+    until_followed(loaded)
 
 
 def _keys(config: Path | None, data: Path | None, *, make: bool = False) -> "tuple[Keys, Config]":
@@ -134,22 +157,6 @@ def _keys(config: Path | None, data: Path | None, *, make: bool = False) -> "tup
     return keys, loaded
 
 
-def _until_followed(config: "Config") -> None:
-    """Return once the gateways that run on this data go by what was changed, so that what follows
-    in a script may use it. Of a database of a server nobody knows whether there are any."""
-    from inhouse.config.place import SqliteFile
-    from inhouse.identity.watch import FOLLOWED_S
-
-    if not isinstance(config.database, SqliteFile):
-        time.sleep(FOLLOWED_S)
-        return
-    with contextlib.suppress(OSError), (config.data / "lock").open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(FOLLOWED_S)
-
-
 def _shown_once(made: "Made", json: bool) -> None:
     from inhouse.errors import UsageError
 
@@ -163,23 +170,19 @@ def _shown_once(made: "Made", json: bool) -> None:
             f"nobody has it; run: inhouse keys revoke {key.id}"
         ) from error
     if not json:
-        sentence = f"key {key.id} of {key.owner}, until {_iso(key.expires)}"
+        sentence = f"key {key.id} of {key.owner}, until {iso(key.expires)}"
         print(f"{sentence}; the secret is not shown again", file=sys.stderr)
     if made.old_secret_ends is not None:
-        print(f"the old secret works until {_iso(made.old_secret_ends)}", file=sys.stderr)
+        print(f"the old secret works until {iso(made.old_secret_ends)}", file=sys.stderr)
     if made.others:
         others = ", ".join(made.others)
         print(f"note: {key.owner} has another key already: {others}", file=sys.stderr)
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
-    """Columns as wide as they need to be, whatever the terminal: nothing is cut."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    if made.may_nothing:
+        print(
+            f"note: no grant lets {key.owner} ask a model; give one with: "
+            f"inhouse grants give {key.owner_id} service",
+            file=sys.stderr,
+        )
 
 
 def _row(plain: dict[str, Any]) -> tuple[str, ...]:
@@ -198,38 +201,14 @@ def _plain(key: "StoredKey", now: float) -> dict[str, Any]:
     return {
         "id": key.id,
         "owner": key.owner,
+        "user": key.owner_id,
         "models": list(key.models) if key.models is not None else None,
+        "dialects": list(key.dialects) if key.dialects is not None else None,
+        "purposes": list(key.purposes) if key.purposes is not None else None,
         "state": state_of(key, now),
-        "created": _iso(key.created),
-        "expires": _iso(key.expires),
-        "last_used": _iso(key.last_used) if key.last_used else None,
+        "created": iso(key.created),
+        "expires": iso(key.expires),
+        "last_used": iso(key.last_used) if key.last_used else None,
         "secrets": live_secrets(key, now),
-        "old_secret_ends": _iso(ends) if ends is not None else None,
+        "old_secret_ends": iso(ends) if ends is not None else None,
     }
-
-
-def _span(text: str) -> float:
-    from inhouse.config.when import span_s
-    from inhouse.errors import UsageError
-
-    span = span_s(text)
-    if span is None:
-        raise UsageError(f"'{text}' is no span of time; write 90d, 12h or 30m")
-    return span
-
-
-def _moment(text: str) -> float | None:
-    from inhouse.config.when import instant, span_s
-    from inhouse.errors import UsageError
-
-    if not text:
-        return None
-    span = span_s(text)
-    at = time.time() + span if span is not None else instant(text)
-    if at is None:
-        raise UsageError(f"'{text}' is no time; write 90d, 12h or a date: 2027-01-31")
-    return at
-
-
-def _iso(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))

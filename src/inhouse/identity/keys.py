@@ -3,39 +3,35 @@
 Where the log cannot be written, nothing is changed.
 """
 
-import contextlib
 import difflib
 import hmac
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from inhouse.audit.actor import actor
-from inhouse.audit.log import append_once
-from inhouse.audit.record import KeyChanged
-from inhouse.config.owner import require_owner
+from inhouse.audit.record import Changed, KeyChanged
 from inhouse.config.place import SqliteFile
 from inhouse.config.schema import Config
-from inhouse.errors import AuditUnavailable, InhouseError, NegativeAnswer, UsageError
+from inhouse.errors import NegativeAnswer, NotPermitted, NotThere, UsageError
+from inhouse.identity import grants, users
+from inhouse.identity.actor import Actor
+from inhouse.identity.bounds import Bounds
+from inhouse.identity.ledger import Change, Ledger, iso, listed, named
 from inhouse.identity.pepper import pepper
 from inhouse.identity.token import Token, new_id, new_token
+from inhouse.store import grants as grant_store
 from inhouse.store import keys as store
-from inhouse.store.database import Transaction, database_at
+from inhouse.store import users as user_store
+from inhouse.store.database import database_at
 from inhouse.store.keys import StoredKey, StoredSecret
 from inhouse.store.move import copy_all, refuse_copy
+from inhouse.store.users import SERVICE, StoredUser
 from inhouse.telemetry import Clock
 
 DAY_S = 86_400
 MAX_DAYS = 3650
-MAX_OWNER_CHARS = 200
 JUST_NOW_S = 60  # a second rotation that soon is a second person's, or a repeated command
-FAILED = {
-    "created": "create-failed",
-    "revoked": "revoke-failed",
-    "rotated": "rotate-failed",
-    "imported": "import-failed",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,59 +41,87 @@ class Made:
     key: StoredKey
     token: Token
     old_secret_ends: float | None = None  # after a rotation
-    others: tuple[str, ...] = ()  # ids of the live keys that the owner has besides
+    others: tuple[str, ...] = ()  # ids of the live keys of that name that there are besides
+    may_nothing: bool = False  # whose it is has no grant that allows to ask a model
 
 
 class Keys:
-    """The keys of one configuration. `made_store`: the store was not there before."""
+    """The keys of one configuration, as one actor may see and change them: whoever is local,
+    unless said otherwise. `made_store`: the store was not there before."""
 
-    def __init__(self, config: Config, *, make: bool = True, clock: Clock = time.time) -> None:
-        """Opens the store; made where it is not there and `make` says so. Raises UsageError."""
-        require_owner(config.data)
+    def __init__(
+        self,
+        config: Config,
+        *,
+        make: bool = True,
+        clock: Clock = time.time,
+        actor: Actor | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """Opens the store, unless a ledger is handed in; made where it is not there and `make`
+        says so. Raises UsageError."""
         self._config = config
         self._clock = clock
-        self._database = database_at(config.database)
-        if not make and not self._database.exists():
-            where = self._database.name if self._database.shared else config.data
-            raise UsageError(f"there are no keys in {where}")
-        self.made_store = self._database.open(make=make)
-        self._pepper = pepper(config, self._database)
+        self._actor = Actor.local() if actor is None else actor
+        self._ledger = ledger or Ledger(config, make=make, clock=clock, what="keys")
+        self.made_store = self._ledger.made_store
+        self._pepper = pepper(config, self._ledger.database)
 
     def list(self) -> list[StoredKey]:
-        """Every key that ever was, oldest first."""
-        with self._database.reading() as connection:
-            return store.all_keys(connection)
+        """Every key that ever was, oldest first; one's own, without the permission to see
+        others'."""
+        with self._ledger.database.reading() as connection:
+            found = store.all_keys(connection)
+        if self._actor.may("keys:read"):
+            return found
+        self._actor.needs("keys:own")
+        return [key for key in found if self._actor.is_user(key.owner_id or "")]
 
     def create(
-        self, owner: str, *, models: tuple[str, ...] | None = None, expires: float | None = None
+        self,
+        owner: str,
+        *,
+        models: tuple[str, ...] | None = None,
+        expires: float | None = None,
+        dialects: tuple[str, ...] | None = None,
+        purposes: tuple[str, ...] | None = None,
+        user: str = "",
     ) -> Made:
-        """A new key. `expires` in seconds since the epoch; keys.expire_days from now if None."""
+        """A new key under the name `owner`. It belongs to `user`, by id or name; without one, to
+        the service of that name, which is made, with a grant of the role `service`, where there is
+        none. `expires` in seconds since the epoch; keys.expire_days from now if None."""
         now = self._clock()
-        owner = owner.strip()
-        if not owner or len(owner) > MAX_OWNER_CHARS or not owner.isprintable():
-            raise UsageError(f"an owner's name has 1 to {MAX_OWNER_CHARS} printable characters")
-        if expires is None:
-            expires = now + self._config.settings.keys.expire_days * DAY_S
-        if expires <= now:
-            raise UsageError("the key would have expired already; give it a time in the future")
-        if expires > now + MAX_DAYS * DAY_S:
-            raise UsageError(f"a key lives for at most {MAX_DAYS} days; give it an earlier end")
+        owner = named(owner, "an owner's name")
+        expires = self._end(now, expires)
+        bounds = Bounds(models, dialects, purposes).checked()
         token = new_token(new_id())
         secret = StoredSecret(self._digest(token), now)
-        key = StoredKey(token.key_id, owner, models, now, expires, secrets=(secret,))
-        with self._change("created") as change:
-            others = [k.id for k in change.keys if k.owner == owner and _lives(k, now)]
-            change.record(key, {}, _described(key))
+        key = StoredKey(
+            token.key_id, owner, bounds.models, now, expires, secrets=(secret,),
+            dialects=bounds.dialects, purposes=bounds.purposes,
+        )  # fmt: skip
+        with self._ledger.change(self._actor) as change:
+            others = [k.id for k in change.state.keys if k.owner == owner and _lives(k, now)]
+            whose, made = self._whose(change, owner, user)
+            key = replace(key, owner_id=whose.id)
+            records, grant = _made_service(change, whose) if made else ([], None)
+            change.record(*records, _record(change, "created", key, {}, _described(key)))
+            if grant is not None:
+                user_store.insert(change.connection, whose)
+                grant_store.insert(change.connection, grant)
             store.insert(change.connection, key)
-        return Made(key, token, others=tuple(others))
+            shown = users.shown(change.state, whose, self._ledger.separate, now)
+        may = grant is not None or "models:use" in shown.permissions
+        return Made(key, token, others=tuple(others), may_nothing=not may)
 
     def revoke(self, name: str) -> StoredKey:
         """End a key, by its id or the owner's name where that is the only one."""
         now = self._clock()
-        with self._change("revoked") as change:
-            key = _find(change.keys, name, now)
+        with self._ledger.change(self._actor) as change:
+            key = _find(change.state.keys, name, now)
+            self._needs(key, change)
             revoked = replace(key, revoked=now)
-            change.record(key, _described(key), _described(revoked))
+            change.record(_record(change, "revoked", key, _described(key), _described(revoked)))
             store.revoke(change.connection, key.id, now)
         return revoked
 
@@ -108,8 +132,9 @@ class Keys:
         given: the secret of the rotation before would end unasked.
         """
         now = self._clock()
-        with self._change("rotated") as change:
-            key = _find(change.keys, name, now)
+        with self._ledger.change(self._actor) as change:
+            key = _find(change.state.keys, name, now)
+            self._needs(key, change, shown=True)
             if key.expires <= now:
                 raise NegativeAnswer(f"the key {key.id} has expired; create a new one")
             if overlap_s is None:
@@ -118,8 +143,8 @@ class Keys:
             ends = min(now + overlap_s, key.expires)
             token = new_token(key.id)
             secret = StoredSecret(self._digest(token), now)
-            after = {**_described(key), "old_secret_ends": _iso(ends)}
-            change.record(key, _described(key), after)
+            after = {**_described(key), "old_secret_ends": iso(ends)}
+            change.record(_record(change, "rotated", key, _described(key), after))
             store.rotate(change.connection, key.id, secret, ends)
             rotated = _find(store.all_keys(change.connection), key.id, now)
         return Made(rotated, token, old_secret_ends=ends)
@@ -127,78 +152,106 @@ class Keys:
     def import_from(self, file: Path) -> int:
         """Everything that a database of SQLite holds, into this empty one: how many keys. Raises
         NegativeAnswer where this one is not empty."""
+        self._actor.needs("keys:write")
         source = database_at(SqliteFile(file))
         if not source.exists():
             raise UsageError(f"there is no database {file}")
         source.open(make=False)
-        with source.reading() as theirs, self._change("imported") as change:
+        with source.reading() as theirs, self._ledger.change(self._actor) as change:
             refuse_copy(theirs, change.connection)
             count = len(store.all_keys(theirs))
-            change.note("", "", {}, {"from": str(file), "keys": str(count)})
+            after = {"from": str(file), "keys": str(count)}
+            change.record(KeyChanged(change.now, "imported", "", "", self._actor.id, {}, after))
             copy_all(theirs, change.connection)
         return count
 
     def _digest(self, token: Token) -> bytes:
         return hmac.digest(self._pepper, token.secret.reveal().encode(), "sha256")
 
-    @contextlib.contextmanager
-    def _change(self, action: str) -> "Iterator[_Change]":
-        """A transaction in the store, with its record written before it is committed.
+    def _end(self, now: float, expires: float | None) -> float:
+        if expires is None:
+            expires = now + self._config.settings.keys.expire_days * DAY_S
+        if expires <= now:
+            raise UsageError("the key would have expired already; give it a time in the future")
+        if expires > now + MAX_DAYS * DAY_S:
+            raise UsageError(f"a key lives for at most {MAX_DAYS} days; give it an earlier end")
+        return expires
 
-        Where the record is written and the commit fails, a record of that follows it.
-        """
-        recorded: list[KeyChanged] = []
-        try:
-            with self._database.changing() as connection:
-                keys = store.all_keys(connection)
-                yield _Change(action, connection, keys, self._config, self._clock(), recorded)
-        except BaseException as error:  # whatever it is: the log must not say what is not so
-            for change in recorded:
-                self._take_back(change, error)
-            raise
+    def _needs(self, key: StoredKey, change: Change, *, shown: bool = False) -> None:
+        """Raise NotPermitted where the actor may not change this key, or, with `shown`, may not
+        see a secret of it: nobody has one that stands for another person."""
+        if self._actor.is_user(key.owner_id or "") and self._actor.may("keys:own"):
+            return
+        self._actor.needs("keys:write")
+        users_there = change.state.users
+        if shown and self._actor.user is not None and not _is_service(users_there, key.owner_id):
+            raise NotPermitted("a person's key is made and rotated by that person alone")
 
-    def _take_back(self, change: KeyChanged, cause: BaseException) -> None:
-        after = {"failed": str(cause) or type(cause).__name__}
-        failed = KeyChanged(
-            self._clock(), FAILED[change.action], change.key_id, change.owner, change.actor,
-            change.before, after,
-        )  # fmt: skip
-        try:
-            append_once(self._config, failed)
-        except AuditUnavailable as error:
-            raise UsageError(
-                f"{cause}; the audit log says '{change.action}' of the key {change.key_id}, which "
-                f"is not so, and it cannot be told: {error}"
-            ) from cause
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A change that is being made: the keys as they are, and where to write."""
-
-    action: str
-    connection: Transaction
-    keys: list[StoredKey]
-    config: Config
-    now: float
-    recorded: list[KeyChanged]
-
-    def record(self, key: StoredKey, before: dict[str, str], after: dict[str, str]) -> None:
-        """Durable on return. Raises AuditUnavailable, and then nothing is changed."""
-        self.note(key.id, key.owner, before, after)
-
-    def note(self, key_id: str, owner: str, before: dict[str, str], after: dict[str, str]) -> None:
-        """As `record`, of no key that is here."""
-        change = KeyChanged(self.now, self.action, key_id, owner, actor(), before, after)
-        self.recorded.append(change)  # first: whatever comes between, a record of it follows
-        try:
-            append_once(self.config, change)
-        except InhouseError:
-            self.recorded.remove(change)  # it is not there
-            raise
+    def _whose(self, change: Change, owner: str, user: str) -> tuple[StoredUser, bool]:
+        """The user that a new key belongs to, and whether they have to be made."""
+        actor = self._actor
+        _refuse_bounded(actor)
+        if user:
+            found = users.find_user(change.state, user)
+        else:
+            services = (u for u in change.state.users if u.kind == SERVICE and u.subject == owner)
+            existing = next(services, None)
+            if existing is None:
+                for permission in ("keys:write", "users:write", "grants:write"):
+                    actor.needs(permission)
+                return users.new_user(change.now, owner, source="key"), True
+            found = existing
+        if not (actor.is_user(found.id) and actor.may("keys:own")):
+            actor.needs("keys:write")
+            if actor.user is not None and found.kind != SERVICE:
+                raise NotPermitted("a person's key is made and rotated by that person alone")
+        if not found.active:
+            raise NegativeAnswer(
+                f"{found.name} is inactive, and no key of theirs would work; see: "
+                f"inhouse users reactivate"
+            )
+        return found, False
 
 
-def _find(keys: list[StoredKey], name: str, now: float) -> StoredKey:
+def _refuse_bounded(actor: Actor) -> None:
+    """A key that is for some models only must not make one that is for all."""
+    ceiling = None if actor.principal is None else actor.principal.ceiling
+    if ceiling is None:
+        return
+    if (ceiling.models, ceiling.dialects, ceiling.purposes) != (None, None, None):
+        raise NotPermitted("a credential for some models, dialects or purposes makes no keys")
+
+
+def _is_service(users_there: Iterable[StoredUser], user_id: str | None) -> bool:
+    return any(user.id == user_id and user.kind == SERVICE for user in users_there)
+
+
+def _made_service(
+    change: Change, service: StoredUser
+) -> "tuple[list[Changed], grant_store.StoredGrant]":
+    """The grant of a service that a key is made for, and the records of both."""
+    grant = grants.new_grant(
+        change, (grant_store.USER, service.id), "service", reason="made with its first key",
+        origin="key",
+    )  # fmt: skip
+    return [
+        change.changed(
+            "user", "created", (service.id, service.name), after=users.described(service)
+        ),
+        change.changed(
+            "grant", "given", (grant.id, f"user {service.name}"),
+            after=grants.described(grant), reason=grant.reason,
+        ),
+    ], grant  # fmt: skip
+
+
+def _record(
+    change: Change, action: str, key: StoredKey, before: dict[str, str], after: dict[str, str]
+) -> KeyChanged:
+    return KeyChanged(change.now, action, key.id, key.owner, change.actor.id, before, after)
+
+
+def _find(keys: Iterable[StoredKey], name: str, now: float) -> StoredKey:
     """The key of that id, if it is not revoked; else the one live key of that owner."""
     unrevoked = [key for key in keys if key.revoked is None]
     live = [key for key in unrevoked if _lives(key, now)]
@@ -210,7 +263,7 @@ def _find(keys: list[StoredKey], name: str, now: float) -> StoredKey:
         raise NegativeAnswer(f"'{name}' has several keys: {ids}; name one by its id")
     near = difflib.get_close_matches(name, [k.id for k in live] + [k.owner for k in live], n=3)
     hint = f"; near: {', '.join(near)}" if near else "; see: inhouse keys list"
-    raise NegativeAnswer(f"there is no live key '{name}'{hint}")
+    raise NotThere(f"there is no live key '{name}'{hint}")
 
 
 def _refuse_second_rotation(key: StoredKey, now: float) -> None:
@@ -219,7 +272,7 @@ def _refuse_second_rotation(key: StoredKey, now: float) -> None:
     if old_until is not None:
         raise NegativeAnswer(
             f"the key {key.id} was rotated already, and its old secret works until "
-            f"{_iso(old_until)}; give --overlap to rotate it again: all secrets that it has now "
+            f"{iso(old_until)}; give --overlap to rotate it again: all secrets that it has now "
             "then end with that overlap"
         )
     if len(key.secrets) > 1 and now - key.secrets[-1].created < JUST_NOW_S:
@@ -258,11 +311,11 @@ def state_of(key: StoredKey, now: float) -> str:
 def _described(key: StoredKey) -> dict[str, str]:
     described = {
         "owner": key.owner,
-        "models": "any" if key.models is None else ", ".join(key.models),
-        "expires": _iso(key.expires),
+        "user": key.owner_id or "nobody",
+        "models": listed(key.models),
+        "expires": iso(key.expires),
     }
-    return described if key.revoked is None else described | {"revoked": _iso(key.revoked)}
-
-
-def _iso(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    for what, names in (("dialects", key.dialects), ("purposes", key.purposes)):
+        if names is not None:
+            described[what] = listed(names)
+    return described if key.revoked is None else described | {"revoked": iso(key.revoked)}

@@ -1,33 +1,34 @@
-"""The last good keys, on the disk: what a gateway starts with while its database is away.
+"""The last good state, on the disk: what a gateway starts with while its database is away.
 
     DATA/keys.snapshot    one line: HMAC-SHA256 of the rest, under the pepper
-                          JSON: whose keys, as of when, and the keys, with digests alone
+                          JSON: of which database, as of when, and users, grants and keys, with
+                          digests alone
 
-It is replaced whole with every change of the keys, and belongs to one database: one that was
-changed by another's hand, or kept for another database, is no snapshot.
+It is replaced whole with every change, and belongs to one database: one that was changed by
+another's hand, or kept for another database, is no snapshot.
 """
 
 import contextlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from inhouse.store.keys import StoredKey
+from inhouse.store.state import State
 
 _SEAL = b"inhouse: the seal of key snapshots\n"
 MAX_BYTES = 1_000_000_000
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The keys of a database at a moment."""
+    """What was in a database at a moment."""
 
     database: str
     taken: float
-    keys: tuple[StoredKey, ...]
+    state: State
 
 
 def write(path: Path, pepper: bytes, snapshot: Snapshot) -> None:
@@ -68,9 +69,13 @@ def read(path: Path, pepper: bytes, database: str) -> Snapshot | None:
     return found if found.database == database else None
 
 
-def worth_keeping(keys: Iterable[StoredKey], now: float) -> tuple[StoredKey, ...]:
-    """Those that may still be presented."""
-    return tuple(key for key in keys if key.revoked is None and now < key.expires)
+def worth_keeping(state: State, now: float) -> State:
+    """Without the keys that cannot be presented any more, and the grants that have ended."""
+    return replace(
+        state,
+        keys=tuple(key for key in state.keys if key.revoked is None and now < key.expires),
+        grants=tuple(grant for grant in state.grants if grant.stands(now)),
+    )
 
 
 def _seal(pepper: bytes, content: bytes) -> bytes:

@@ -16,6 +16,7 @@ from inhouse.config.secrets import Secret
 PATTERN = r"ihk_[0-9A-Za-z]{10}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}"
 """The regular expression for scanners of leaked keys."""
 
+KEY_BEGINS = b"ihk_"
 _TOKEN = re.compile(rb"ihk_([0-9A-Za-z]{10})_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_CHARS = 10

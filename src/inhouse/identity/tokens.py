@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Protocol
 
-from inhouse.config.schema import OidcSection
+from inhouse.config.people import OidcSection
 from inhouse.identity.claims import Expected, Identity, judge
 from inhouse.identity.jwk import Key
 from inhouse.identity.jwks import RETRY_S

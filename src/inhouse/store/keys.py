@@ -1,22 +1,17 @@
 """What is stored of API keys, as values; and the statements that read and change it."""
 
-import json
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
+from inhouse.store.rows import moment, moment_or_none, names_or_none, read, text, written
 from inhouse.store.tables import api_key_secrets, api_keys
 
-log = logging.getLogger("inhouse.store")
-
 DIGEST_BYTES = 32
-END_OF_TIME = 253_402_300_800  # the year 10000: later ones cannot be written out
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,8 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """One key. Times in seconds since the epoch; `models` is None for any."""
+    """One key. Times in seconds since the epoch; `models`, `dialects` and `purposes` are None for
+    any."""
 
     id: str
     owner: str
@@ -43,6 +39,9 @@ class StoredKey:
     revoked: float | None = None
     last_used: float | None = None
     secrets: tuple[StoredSecret, ...] = ()
+    owner_id: str | None = None  # whose it is; None where that user was removed
+    dialects: tuple[str, ...] | None = None
+    purposes: tuple[str, ...] | None = None
 
 
 def all_keys(connection: sa.Connection) -> list[StoredKey]:
@@ -53,13 +52,13 @@ def all_keys(connection: sa.Connection) -> list[StoredKey]:
     """
     secrets: dict[str, list[StoredSecret]] = {}
     for row in connection.execute(sa.select(api_key_secrets)):
-        if (secret := _read(_secret, row, "a secret of the key", row.key_id)) is not None:
+        if (secret := read(_secret, row, "a secret of the key", row.key_id)) is not None:
             secrets.setdefault(row.key_id, []).append(secret)
     rows = connection.execute(sa.select(api_keys).order_by(api_keys.c.created)).all()
     return [
         key
         for row in rows
-        if (key := _read(partial(_key, secrets), row, "the key", row.id)) is not None
+        if (key := read(partial(_key, secrets), row, "the key", row.id)) is not None
     ]
 
 
@@ -69,9 +68,12 @@ def insert(connection: sa.Connection, key: StoredKey) -> None:
         sa.insert(api_keys).values(
             id=key.id,
             owner=key.owner,
-            models=None if key.models is None else json.dumps(list(key.models)),
+            models=written(key.models),
             created=key.created,
             expires=key.expires,
+            owner_id=key.owner_id,
+            dialects=written(key.dialects),
+            purposes=written(key.purposes),
         )
     )
     _add_secrets(connection, key.id, key.secrets)
@@ -79,6 +81,13 @@ def insert(connection: sa.Connection, key: StoredKey) -> None:
 
 def revoke(connection: sa.Connection, key_id: str, at: float) -> None:
     connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(revoked=at))
+
+
+def leave_ownerless(connection: sa.Connection, user_id: str) -> None:
+    """The keys of a user that is removed: they stay to be read, and stand for nobody."""
+    connection.execute(
+        sa.update(api_keys).where(api_keys.c.owner_id == user_id).values(owner_id=None)
+    )
 
 
 def rotate(connection: sa.Connection, key_id: str, new: StoredSecret, old_ends: float) -> None:
@@ -111,24 +120,19 @@ def has_secrets(connection: sa.Connection) -> bool:
     return connection.execute(sa.select(api_key_secrets.c.key_id).limit(1)).first() is not None
 
 
-def _read(read: Callable[[sa.Row[Any]], T], row: sa.Row[Any], what: str, name: object) -> T | None:
-    try:
-        return read(row)
-    except (ValueError, TypeError, RecursionError) as error:
-        log.error("%s %r in the store makes no sense and is left out: %s", what, name, error)
-        return None
-
-
 def _key(secrets: dict[str, list[StoredSecret]], row: sa.Row[Any]) -> StoredKey:
     return StoredKey(
-        id=_text(row.id),
-        owner=_text(row.owner),
-        models=None if row.models is None else tuple(_text(name) for name in _list(row.models)),
-        created=_moment(row.created),
-        expires=_moment(row.expires),
-        revoked=None if row.revoked is None else _moment(row.revoked),
-        last_used=None if row.last_used is None else _moment(row.last_used),
+        id=text(row.id),
+        owner=text(row.owner),
+        models=names_or_none(row.models),
+        created=moment(row.created),
+        expires=moment(row.expires),
+        revoked=moment_or_none(row.revoked),
+        last_used=moment_or_none(row.last_used),
         secrets=tuple(sorted(secrets.get(row.id, ()), key=attrgetter("created"))),
+        owner_id=None if row.owner_id is None else text(row.owner_id),
+        dialects=names_or_none(row.dialects),
+        purposes=names_or_none(row.purposes),
     )
 
 
@@ -136,27 +140,7 @@ def _secret(row: sa.Row[Any]) -> StoredSecret:
     digest = bytes(row.digest) if isinstance(row.digest, bytes) else b""
     if len(digest) != DIGEST_BYTES:
         raise ValueError(f"its digest is not {DIGEST_BYTES} bytes")
-    ends = None if row.ends is None else _moment(row.ends)
-    return StoredSecret(digest, _moment(row.created), ends)
-
-
-def _moment(value: object) -> float:
-    if isinstance(value, int | float) and 0 <= value < END_OF_TIME:
-        return float(value)
-    raise ValueError("a time of it is none")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError("a name of it is no text")
-
-
-def _list(text: object) -> list[object]:
-    found = json.loads(_text(text))
-    if isinstance(found, list):
-        return found
-    raise ValueError("its models are no list")
+    return StoredSecret(digest, moment(row.created), moment_or_none(row.ends))
 
 
 def _add_secrets(connection: sa.Connection, key_id: str, secrets: Iterable[StoredSecret]) -> None:

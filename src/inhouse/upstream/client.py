@@ -117,12 +117,27 @@ class EngineClient:
             ) from error
         except OSError as error:
             raise EngineUnreachable(
-                f"{self.authority} cannot be reached: {error.strerror or error}"
+                f"{self.authority} cannot be reached: {self._reason(error)}"
             ) from error
         self._check_inside(transport)
         connected = transport.get_extra_info("socket")
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         return connection
+
+    def _reason(self, error: OSError) -> str:
+        """Why there is no connection; where we speak TLS, what became of the handshake."""
+        match error:
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not trusted: {error.verify_message}"
+            case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
+                return "it does not speak TLS there, as https:// asks"
+            case ssl.SSLError(reason=str(reason)):
+                return f"no TLS: {reason.lower().replace('_', ' ')}"
+        if error.strerror or str(error):
+            return error.strerror or str(error)
+        if self._tls is not None:
+            return "it closed the connection within the TLS handshake; does it speak TLS there?"
+        return "it closed the connection"
 
     def _check_inside(self, transport: asyncio.Transport) -> None:
         """A name may resolve to anything; a prompt goes to an address inside the building only."""

@@ -58,11 +58,13 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body in pieces, one per token or event; the last is what ends it properly."""
+    """A body in pieces, one per token or event; the last is what ends it properly. One without
+    pieces is whole, and took `tokens` to make."""
 
     content_type: bytes
     pieces: list[bytes] = field(default_factory=list)
     ending: bytes = b""
+    tokens: int = 0
 
 
 def sse(document: object, event: str = "") -> bytes:
@@ -94,7 +96,7 @@ def _openai(
             {"index": index, **said(speech.text, False), "finish_reason": _finish(speech)}
             for index in range(choices)
         ]
-        return Answer(b"application/json", [], _encode(body))
+        return Answer(b"application/json", [], _encode(body), len(speech.words) * choices)
     kind = kind if kind == "text_completion" else f"{kind}.chunk"
 
     def chunk(index: int, delta: dict[str, Any], finish: str | None) -> bytes:
@@ -148,7 +150,7 @@ def response(asked: Asked, speech: Speech) -> Answer:
     if speech.cut_short:
         whole["incomplete_details"] = {"reason": "max_output_tokens"}
     if not asked.stream:
-        return Answer(b"application/json", [], _encode(whole))
+        return Answer(b"application/json", [], _encode(whole), len(speech.words))
 
     def event(kind: str, **facts: Any) -> bytes:
         return sse({"type": kind, **facts}, kind)
@@ -179,7 +181,7 @@ def message(asked: Asked, speech: Speech) -> Answer:
     if not asked.stream:
         content = [{"type": "text", "text": speech.text}]
         body = base | {"content": content, "stop_reason": reason, "stop_sequence": None}
-        return Answer(b"application/json", [], _encode(body | {"usage": usage}))
+        return Answer(b"application/json", [], _encode(body | {"usage": usage}), len(speech.words))
 
     def event(kind: str, **facts: Any) -> bytes:
         return sse({"type": kind, **facts}, kind)
@@ -217,7 +219,8 @@ def _ollama(asked: Asked, speech: Speech, said: Callable[[str], dict[str, Any]])
         "eval_duration": 500_000,
     }
     if asked.stream is False:
-        return Answer(b"application/json", [], _encode(base | said(speech.text) | end))
+        body = _encode(base | said(speech.text) | end)
+        return Answer(b"application/json", [], body, len(speech.words))
     pieces = [_encode(base | said(word) | {"done": False}) + b"\n" for word in speech.words]
     return Answer(b"application/x-ndjson", pieces, _encode(base | said("") | end) + b"\n")
 

@@ -11,7 +11,7 @@ def fake_engine(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one")] = 0,
     model: Annotated[str, typer.Option(help="the model's name in listings")] = "fake",
     tokens: Annotated[int, typer.Option(help="tokens in an answer")] = 64,
-    rate: Annotated[float, typer.Option(help="tokens per second and stream; 0: at once")] = 0.0,
+    rate: Annotated[float, typer.Option(help="tokens per second and answer; 0: at once")] = 0.0,
     first_token_ms: Annotated[float, typer.Option(help="silence before the first token")] = 0.0,
     answer: Annotated[str, typer.Option(help="the words to say")] = "",
     status: Annotated[int, typer.Option(min=200, max=599, help="answer with this status")] = 200,
@@ -35,7 +35,7 @@ def fake_engine(
 ) -> None:
     """Run a fake engine that speaks OpenAI, Anthropic and Ollama, and fails as told.
 
-    While it runs, PUT /fake/faults with a JSON object changes what it does.
+    While it runs, PUT /fake/faults with a JSON object changes what it does; GET tells it.
     """
     from inhouse.upstream.fake_engine import FakeEngine, Faults
 

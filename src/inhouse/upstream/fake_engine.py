@@ -19,7 +19,7 @@ import msgspec
 
 from inhouse.errors import UsageError
 from inhouse.upstream.fake_answers import ANSWERS, Answer, Asked, listings
-from inhouse.upstream.fake_faults import Faults, speech_of, with_faults
+from inhouse.upstream.fake_faults import Faults, faults_in, speech_of, with_faults
 
 __all__ = ["FakeEngine", "Faults"]
 
@@ -172,8 +172,10 @@ class _Connection(asyncio.Protocol):
         stream = self._stream = _Stream(self, answer, faults)
         self._engine.open_streams += 1
         self._chunked = bool(answer.pieces)
-        if faults.first_token_s:
-            self._loop.call_later(faults.first_token_s, self._go, stream, answer, faults)
+        making_s = answer.tokens / faults.rate if faults.rate else 0.0  # of one that is whole
+        if faults.first_token_s or making_s:
+            wait_s = faults.first_token_s + making_s
+            self._loop.call_later(wait_s, self._go, stream, answer, faults)
         else:
             self._go(stream, answer, faults)
 
@@ -275,6 +277,8 @@ class FakeEngine:
             self.requests.append(seen)
         if method == b"PUT" and seen.path == CONTROL_PATH:
             self._control(connection, seen.body)
+        elif method == b"GET" and seen.path == CONTROL_PATH:
+            connection.whole(200, msgspec.json.encode(self.faults))
         elif method in (b"GET", b"HEAD"):
             listing = self._listings.get(seen.path)
             connection.whole(404 if listing is None else 200, listing or b'{"error":"not found"}')
@@ -287,13 +291,11 @@ class FakeEngine:
 
     def _control(self, connection: _Connection, body: bytes) -> None:
         try:
-            faults = msgspec.json.decode(body, type=Faults)
-            faults.check()
-        except (msgspec.DecodeError, UnicodeDecodeError, UsageError) as error:
+            self.faults = faults_in(body)
+        except UsageError as error:
             connection.whole(400, msgspec.json.encode({"error": str(error)}))
         else:
-            self.faults = faults
-            connection.whole(200, msgspec.json.encode(faults))
+            connection.whole(200, msgspec.json.encode(self.faults))
 
     def _say(self, connection: _Connection, seen: Seen) -> None:
         faults = self.faults

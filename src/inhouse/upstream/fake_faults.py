@@ -1,5 +1,7 @@
 """What a fake engine does wrong: the knobs, and what they make of its answers."""
 
+import re
+
 import msgspec
 
 from inhouse.errors import UsageError
@@ -17,7 +19,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """
 
     tokens: int = 64
-    rate: float = 0.0  # tokens per second and stream; 0: all at once
+    rate: float = 0.0  # tokens per second and answer; 0: all at once
     first_token_s: float = 0.0
     answer: str = ""  # the words to say, instead of `tokens` times "hello"
     status: int = 200
@@ -42,6 +44,20 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise UsageError("--garbage, --empty and --status exclude each other")
         if self.tokens < 0 or self.rate < 0 or self.first_token_s < 0:
             raise UsageError("--tokens, --rate and --first-token-ms must not be negative")
+
+
+def faults_in(body: bytes) -> Faults:
+    """The faults of a JSON object. Raises UsageError, which names the fields where one is none."""
+    try:
+        faults = msgspec.json.decode(body, type=Faults)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        unknown = re.search(r"unknown field `(.*?)`", str(error))
+        if unknown is None:
+            raise UsageError(str(error)) from error
+        known = ", ".join(Faults.__struct_fields__)
+        raise UsageError(f"there is no field '{unknown[1]}'; there are {known}") from error
+    faults.check()
+    return faults
 
 
 def speech_of(asked: Asked, faults: Faults, prompt_tokens: int) -> Speech:
@@ -70,7 +86,8 @@ def with_faults(answer: Answer, faults: Faults) -> Answer:
     if faults.invented_done and pieces:
         pieces = pieces[: max(1, len(pieces) // 2)]
         ending = ending.replace(b'"done_reason":"stop",', b"")
-    return _corrupted(Answer(answer.content_type, pieces, ending), faults.corrupt_at)
+    changed = Answer(answer.content_type, pieces, ending, answer.tokens)
+    return _corrupted(changed, faults.corrupt_at)
 
 
 def _corrupted(answer: Answer, at: int) -> Answer:
@@ -82,4 +99,4 @@ def _corrupted(answer: Answer, at: int) -> Answer:
             pieces[number] = piece[:at] + b"\0" + piece[at + 1 :]
             break
         at -= len(piece)
-    return Answer(answer.content_type, pieces[:-1], pieces[-1])
+    return Answer(answer.content_type, pieces[:-1], pieces[-1], answer.tokens)
