@@ -25,7 +25,8 @@ dev: models
 	@$(IN) scripts/install dev
 
 test: dev  ## all tests, with everything they need; ARGS="tests/fleet -x" for some
-	@$(IN) scripts/system-packages strace iproute2 libgomp1 nginx-light haproxy slowhttptest postgresql
+	@$(IN) scripts/system-packages strace iproute2 libgomp1 nginx-light haproxy slowhttptest \
+		postgresql chromium apache2 libapache2-mod-auth-openidc
 	@$(IN) scripts/node-packages tests/identity/idp .cache/idp || [ $$? = 3 ]
 	@$(IN) .venv/bin/python -m pytest $(ARGS)
 

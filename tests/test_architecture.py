@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 SPEAKERS = frozenset(
     {"cli.py", "people_cli.py", "rights_cli.py", "terminal.py", "fake_cli.py"}
-    | {"joining_cli.py", "reviews_cli.py", "review_walk.py"}
+    | {"joining_cli.py", "login_cli.py", "reviews_cli.py", "review_walk.py"}
     | {"greeting.py", "__main__.py", "llamacpp.py"}
 )
 """Files that print: commands, and the child that tells its parent where it listens."""

@@ -12,6 +12,7 @@ from inhouse.audit.cli import app as audit
 from inhouse.config.cli import ConfigOption, DataOption, check
 from inhouse.identity.cli import app as keys
 from inhouse.identity.joining_cli import offboard, onboard
+from inhouse.identity.login_cli import login, logout, whoami
 from inhouse.identity.people_cli import teams, users
 from inhouse.identity.reviews_cli import reviews
 from inhouse.identity.rights_cli import access, grants, roles
@@ -78,6 +79,9 @@ app.add_typer(access, name="access")
 app.add_typer(reviews, name="reviews")
 users.command()(onboard)
 users.command()(offboard)
+app.command("login")(login)
+app.command("logout")(logout)
+app.command("whoami")(whoami)
 app.add_typer(audit, name="audit")
 app.command("fake-engine", short_help="Run an engine that answers, and fails, as told.")(
     fake_engine

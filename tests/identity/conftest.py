@@ -1,12 +1,15 @@
 """What these tests share: a configuration over an empty database."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.identity.provisioning import Provider
 from tests.store.harness import Server
 
 from inhouse.config.load import load_config
 from inhouse.config.schema import Config
+from inhouse.identity.watch import KeyWatcher
 
 MODELS = '[models]\nm = "vllm://127.0.0.1:1/m"\n'
 
@@ -32,3 +35,26 @@ def written(directory: Path, store: str) -> Config:
     file.write_text(MODELS + store)
     file.chmod(0o600)
     return load_config(file, directory / "data", {})
+
+
+@pytest.fixture
+def watcher(config: Config) -> Iterator[KeyWatcher]:
+    """As a gateway has one: it follows by itself."""
+    watcher = KeyWatcher(config)
+    watcher.start()
+    yield watcher
+    watcher.stop()
+
+
+@pytest.fixture
+def provider(config: Config, watcher: KeyWatcher) -> Provider:
+    return Provider(config, watcher)
+
+
+@pytest.fixture
+def local_provider(in_a_file: Config) -> Iterator[Provider]:
+    """Over SQLite alone, for what has nothing to do with the database."""
+    watcher = KeyWatcher(in_a_file)
+    watcher.start()
+    yield Provider(in_a_file, watcher)
+    watcher.stop()

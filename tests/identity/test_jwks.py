@@ -24,9 +24,9 @@ from tests.identity.provider import DISCOVERY, Documents, serving
 from inhouse.config.load import load_config
 from inhouse.config.schema import Config
 from inhouse.errors import UsageError
-from inhouse.identity.fetch import MAX_ANSWER_BYTES
 from inhouse.identity.jwk import read_keys
 from inhouse.identity.jwks import FILE_NAME, ProviderKeys, merged
+from inhouse.identity.wire import MAX_ANSWER_BYTES
 
 ONE, TWO = signer("one", "RS256"), signer("two", "ES256")
 

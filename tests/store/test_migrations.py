@@ -22,6 +22,8 @@ from inhouse.store.tables import metadata
 
 LOCAL = Actor.local()
 BACK_TO_0002 = (
+    *(f"DROP TABLE {name}" for name in ("scim_members", "scim_groups", "scim_users")),
+    "DROP TABLE sessions",
     "DROP TABLE review_items",
     "DROP TABLE reviews",
     *(f"DROP TABLE {name}" for name in ("team_members", "users", "teams", "roles", "grants")),

@@ -214,6 +214,7 @@ def test_an_older_schema_is_brought_up_with_its_keys(
 ) -> None:
     made = Keys(config).create("anna").key
     postgresql.admin(
+        "DROP TABLE sessions, scim_members, scim_groups, scim_users; "
         "DROP TABLE pepper, users, teams, team_members, roles, grants, access_requests, "
         "review_items, reviews; "
         "ALTER TABLE api_keys DROP owner_id, DROP dialects, DROP purposes", name,

@@ -114,11 +114,11 @@ class KeyChanged(
 
 
 class Changed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="changed"):
-    """Who may do what was changed, or reviewed: a user, a team, a role, a grant, a request for one
-    or a review; what it was before and is now."""
+    """Who may do what was changed, or reviewed: a user, a team, a group, a role, a grant, a request
+    for one or a review; what it was before and is now."""
 
     time: float
-    noun: str  # user, team, role, grant, request, review or session
+    noun: str  # user, team, group, role, grant, request, review, session
     action: str  # "created", "revoked" ...; "revoke-failed" where a record was not followed
     id: str
     name: str  # for people

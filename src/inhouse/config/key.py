@@ -1,4 +1,7 @@
-"""A key of a section of the configuration: its default, what it means, its bounds or choices."""
+"""A key of a section, with what the manual says of it.
+
+`note` is the sentence that explains a key; `least` and `most` bound a number, both included.
+"""
 
 from dataclasses import field
 from typing import Any

@@ -12,8 +12,8 @@ _PORT = re.compile(r"[0-9]{1,5}")
 def check_listeners(settings: Settings, problems: Problems) -> None:
     """Note what is wrong with addresses, certificates and named proxies."""
     gateway, admin = settings.gateway, settings.admin
-    host, port = _address("gateway.listen", gateway.listen, problems)
-    admin_host, admin_port = _address("admin.listen", admin.listen, problems)
+    host, port = address_of("gateway.listen", gateway.listen, problems)
+    admin_host, admin_port = address_of("admin.listen", admin.listen, problems)
     for proxy in gateway.trusted_proxies:
         try:
             ipaddress.ip_network(proxy, strict=False)
@@ -43,7 +43,8 @@ def _check_tls(tls: TlsSection, problems: Problems) -> None:
         problems.add("tls.self_signed", True, "goes without tls.certificate")
 
 
-def _address(path: str, text: str, problems: Problems) -> tuple[str, int]:
+def address_of(path: str, text: str, problems: Problems) -> tuple[str, int]:
+    """Host and port of a key's ADDRESS:PORT; empty where it is none, and then it is noted."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     try:

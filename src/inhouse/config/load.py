@@ -12,6 +12,7 @@ from typing import Any
 
 from inhouse.config.decode import Decoder
 from inhouse.config.listeners import check_listeners
+from inhouse.config.login import check_login
 from inhouse.config.oidc import check_oidc
 from inhouse.config.paths import opened, resolved
 from inhouse.config.place import place_of
@@ -30,7 +31,9 @@ from inhouse.domain import Task
 from inhouse.errors import ConfigurationError, UsageError
 
 FILE_NAME = "inhouse.toml"
-_OWN_VARIABLES = frozenset({"INHOUSE_CONFIG", "INHOUSE_DATA"})
+_OWN_VARIABLES = frozenset(
+    {"INHOUSE_CONFIG", "INHOUSE_DATA", "INHOUSE_ISSUER", "INHOUSE_CLIENT_ID"}
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _MANY = ("models", "engines")  # sections of sections, by names of the user's own
 
@@ -93,6 +96,7 @@ class _Loader:
         models = self._models(settings)
         check_listeners(settings, self._problems)
         check_oidc(settings.oidc, self._problems)
+        check_login(settings, self._problems)
         audit_directory = self._directory_of_the_log(settings) or data / "audit"
         database = place_of(settings.store, self._base, data, self._problems)
         tls_files = self._tls_files(settings)

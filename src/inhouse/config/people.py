@@ -1,8 +1,19 @@
-"""The sections about people: who they are by the provider's word, and who may do what."""
+"""The sections about people: who they are by the provider's word, how they come in, and who may do
+what."""
 
 from dataclasses import dataclass
 
 from inhouse.config.key import key
+from inhouse.config.secrets import Secret
+
+SUBJECT_HEADERS = (
+    "x-forwarded-user",
+    "x-forwarded-preferred-username",
+    "x-forwarded-email",
+    "x-auth-request-user",
+    "x-auth-request-preferred-username",
+    "x-auth-request-email",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,4 +90,70 @@ class OidcSection:
         "refused",
         least=1,
         most=604_800,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScimSection:
+    """Persons and groups that the identity provider provisions: docs/scim.md."""
+
+    subject: str = key(
+        "externalId",
+        "which attribute is the 'sub' of the person's tokens; decide before the first sync",
+        choices=("externalId", "userName", "id"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginSection:
+    """Login of people at the provider of [oidc]. Off while `client_id` is empty."""
+
+    client_id: str = key("", "what the provider calls the console; not that of [oidc] audiences")
+    client_secret: Secret = key(Secret(""), "its secret there; empty for a public client")
+    client_auth: str = key(
+        "basic",
+        "how the secret is sent: in the Authorization header, or in the form",
+        choices=("basic", "post"),
+    )
+    console_url: str = key(
+        "",
+        "the console as browsers see it, https://HOST:PORT without a path; the provider must know "
+        "console_url/login/callback",
+    )
+    scopes: list[str] = key(["openid", "profile"], "what is asked of the provider")
+    authorization_url: str = key(
+        "", "where browsers are sent; found by discovery, on the issuer's host, when empty"
+    )
+    token_url: str = key(
+        "", "where codes are redeemed; found by discovery, on the issuer's host, when empty"
+    )
+    wait_minutes: int = key(10, "for a person to log in at the provider", least=1, most=60)
+    idle_minutes: int = key(30, "without a request, after which a session ends", least=2, most=1440)
+    absolute_hours: int = key(12, "after which a session ends in any case", least=1, most=720)
+    sessions_per_person: int = key(
+        8, "at once; the oldest one ends for one more", least=1, most=1000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyLoginSection:
+    """People whom a proxy in front has logged in, as oauth2-proxy does. Off while `listen` is
+    empty: identity headers then mean nothing, as they mean nothing on every other listener."""
+
+    listen: str = key("", "address and port for the authenticating proxy, and for nothing else")
+    peers: list[str] = key([], "addresses or networks of the proxy; needed with `listen`")
+    secret: Secret = key(
+        Secret(""), "what the proxy must send as x-inhouse-proxy-secret; needed on loopback"
+    )
+    subject: str = key(
+        "x-forwarded-user", "the header that says who it is", choices=SUBJECT_HEADERS
+    )
+    issuer: str = key(
+        "", "the issuer of such identities; that of [oidc] only where the subject is its 'sub'"
+    )
+    access_token: str = key(
+        "ignore",
+        "x-forwarded-access-token: not looked at; or checked by [oidc], and believed in place of "
+        "the other headers where it is there; or needed",
+        choices=("ignore", "prefer", "require"),
     )

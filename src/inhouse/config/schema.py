@@ -1,7 +1,6 @@
 """Every section and key of inhouse.toml, with its default and its meaning.
 
 This file is the manual: the sample, the reference page and `inhouse check` are generated from it.
-`note` is the sentence that explains a key; `least` and `most` bound a number, both included.
 """
 
 import json
@@ -10,7 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inhouse.config.key import key
-from inhouse.config.people import AccessSection, OidcSection
+from inhouse.config.people import (
+    AccessSection,
+    LoginSection,
+    OidcSection,
+    ProxyLoginSection,
+    ScimSection,
+)
 from inhouse.config.place import SSL_MODES, Place
 from inhouse.config.secrets import Secret
 from inhouse.domain import EngineKind, Task
@@ -261,6 +266,9 @@ class Settings:
     keys: KeysSection = field(default_factory=KeysSection)
     access: AccessSection = field(default_factory=AccessSection)
     oidc: OidcSection = field(default_factory=OidcSection)
+    scim: ScimSection = field(default_factory=ScimSection)
+    login: LoginSection = field(default_factory=LoginSection)
+    proxy_login: ProxyLoginSection = field(default_factory=ProxyLoginSection)
     store: StoreSection = field(default_factory=StoreSection)
     log: LogSection = field(default_factory=LogSection)
 

@@ -1,8 +1,9 @@
 """Who is asking, and what they may do: API keys, access tokens of an OpenID Connect provider,
-users, teams, roles, grants.
+people who log in there, users, teams, roles, grants.
 
 Owns: the form of keys, the check of keys and of tokens, the decision who may do what, every change
-of any of these.
+of any of these; login with a browser, sessions and their cookies, `inhouse login`, what an
+authenticating proxy says, what the provider provisions.
 May import: config, store, audit, and the plain modules.
 Never: stores, logs or prints a secret that it did not just make, reads a database for a request,
 or lets a token say with what it is to be checked.

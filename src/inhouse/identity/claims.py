@@ -69,8 +69,13 @@ class Expected:
 
 
 def judge(claims: Mapping[str, Any], typ: str, expected: Expected, now: float) -> Identity:
-    """Whose token this is at `now`. Raises Denied."""
+    """Whose access token this is at `now`. Raises Denied."""
     _check_kind(claims, typ, expected)
+    return whose(claims, expected, now)
+
+
+def whose(claims: Mapping[str, Any], expected: Expected, now: float) -> Identity:
+    """Whose token this is, of whatever kind. Raises Denied."""
     if claims.get("iss") != expected.issuer:
         raise Denied(Reason.ISSUER, "the token is from another issuer")
     _check_audience(claims.get("aud"), expected.audiences)
@@ -118,8 +123,8 @@ def _check_audience(audience: object, expected: frozenset[str]) -> None:
 
 
 def _check_times(claims: Mapping[str, Any], expected: Expected, now: float) -> int:
-    expires, issued = _second(claims, "exp"), _second(claims, "iat")
-    begins = _second(claims, "nbf") if "nbf" in claims else issued
+    expires, issued = second(claims, "exp"), second(claims, "iat")
+    begins = second(claims, "nbf") if "nbf" in claims else issued
     if now >= expires + expected.leeway_s:
         raise Denied(Reason.EXPIRED, "the token has expired")
     if max(issued, begins) > now + expected.leeway_s:
@@ -148,7 +153,8 @@ def _check_overage(claims: Mapping[str, Any], expected: Expected) -> None:
         )
 
 
-def _second(claims: Mapping[str, Any], name: str) -> int:
+def second(claims: Mapping[str, Any], name: str) -> int:
+    """A claim that is a moment, in seconds since the epoch. Raises Denied."""
     value = claims.get(name)
     if type(value) is not int or not 0 < value <= LAST_SECOND:
         raise Denied(Reason.CLAIMS, f"the token's '{name}' is no whole number of seconds")

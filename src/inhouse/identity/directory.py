@@ -44,7 +44,10 @@ class Sight:
 class View:
     """One state of the store, arranged for look-ups."""
 
-    __slots__ = ("_kept", "_separate", "by_person", "grants", "roles", "teams_of", "users")
+    __slots__ = (
+        "_kept", "_provisioned", "_separate", "by_person", "grants", "groups_of", "roles",
+        "teams_of", "users",
+    )  # fmt: skip
 
     def __init__(self, state: State, separate: tuple[Pair, ...]) -> None:
         self._separate = separate
@@ -56,6 +59,12 @@ class View:
             if member.team_id in teams:
                 teams_of[member.user_id].add(member.team_id)
         self.teams_of = {user: frozenset(found) for user, found in teams_of.items()}
+        names = {group.id: group.names for group in state.groups}
+        self._provisioned = frozenset(name for each in names.values() for name in each)
+        groups_of: defaultdict[str, set[str]] = defaultdict(set)
+        for inside in state.group_members:
+            groups_of[inside.user_id].update(names.get(inside.group_id, ()))
+        self.groups_of = {user: frozenset(found) for user, found in groups_of.items()}
         self.roles = roles_of(state.roles)
         grants: defaultdict[tuple[str, str], list[StoredGrant]] = defaultdict(list)
         for grant in state.grants:
@@ -79,8 +88,15 @@ class View:
             return []
         holders = [(USER, user)] if user else []
         holders += [(TEAM, team) for team in self.teams_of.get(user, ())]
-        holders += [(GROUP, group) for group in groups]
+        holders += [(GROUP, group) for group in self.groups(user, groups)]
         return [grant for holder in holders for grant in self.grants.get(holder, ())]
+
+    def groups(self, user: str, token: Iterable[str]) -> frozenset[str]:
+        """The groups of a user, by every name that a grant may call them. Who is in a group that
+        the provider provisions is what it provisioned, whatever a token says, which is older;
+        of other groups the token is the word."""
+        told = frozenset(token) - self._provisioned
+        return told | self.groups_of.get(user, frozenset())
 
     def is_active(self, user: str) -> bool:
         found = self.users.get(user)

@@ -6,6 +6,7 @@ from inhouse.audit.record import Changed
 from inhouse.errors import NegativeAnswer, NotPermitted, NotThere, UsageError
 from inhouse.identity.actor import Actor
 from inhouse.identity.bounds import ANY, Bounds
+from inhouse.identity.directory import View
 from inhouse.identity.ledger import Change, Ledger, because, iso, named, new_id
 from inhouse.identity.roles import check_role
 from inhouse.identity.teams import find_team
@@ -27,8 +28,8 @@ class Grants:
         self._ledger = ledger
 
     def list(self, actor: Actor, *, user: str = "", every: bool = False) -> list[StoredGrant]:
-        """Grants that stand, or all that ever were; of one user and their teams, where one is
-        named. Everybody may see their own."""
+        """Grants that stand, or all that ever were; of one user, their teams and provisioned
+        groups, where one is named. Everybody may see their own."""
         if not (user and actor.is_user(user)):
             actor.needs("grants:read")
         state, now = self._ledger.state(), self._ledger.clock()
@@ -37,7 +38,12 @@ class Grants:
             return found
         user = find_user(state, user).id
         teams = {member.team_id for member in state.memberships if member.user_id == user}
-        holders = {(USER, user), *((TEAM, team) for team in teams)}
+        groups = View(state, ()).groups(user, ())
+        holders = {
+            (USER, user),
+            *((TEAM, team) for team in teams),
+            *((GROUP, group) for group in groups),
+        }
         return [grant for grant in found if (grant.holder_kind, grant.holder) in holders]
 
     def give(
@@ -202,6 +208,8 @@ def _refuse_oneself(change: Change, kind: str, holder: str) -> None:
         return
     own_team = kind == TEAM and Membership(holder, user) in change.state.memberships
     principal = change.actor.principal
-    own_group = kind == GROUP and principal is not None and holder in principal.groups
+    told = () if principal is None else principal.groups
+    groups = View(change.state, ()).groups(user, told) if kind == GROUP else ()
+    own_group = holder in groups
     if own_team or own_group or (kind == USER and holder == user):
         raise NotPermitted("nobody gives themselves a grant; ask for it, or let somebody else")

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from inhouse.config.schema import Config
-from inhouse.identity.fetch import NotFetched, Provider
+from inhouse.identity.fetch import Provider
 from inhouse.identity.jwk import Key, read_keys
 from inhouse.identity.strict import NotStrict, json_object
+from inhouse.identity.wire import NotFetched
 from inhouse.telemetry import Clock
 
 log = logging.getLogger("inhouse.identity")

@@ -1,5 +1,5 @@
-"""Why an access token is refused, for its sender, the log and a metric. No part of the token is in
-it."""
+"""Why an access token, or who a proxy says it is, is refused: for its sender, the log and a metric.
+No part of the token is in it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +19,8 @@ class Reason(StrEnum):
     KIND = "kind"  # an ID token, a refresh token, or one bound to its sender
     GROUPS = "groups"  # the groups are not in the token
     PROVIDER = "provider"  # the keys cannot be had: it may be good
+    PEER = "peer"  # not the named proxy
+    PROXY = "proxy"  # the named proxy, and not as it must speak
 
 
 @dataclass(frozen=True, slots=True)

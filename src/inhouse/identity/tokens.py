@@ -17,28 +17,13 @@ error="invalid_token"`, and 503 with Retry-After where it has `retry_after_s`.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Protocol
 
 from inhouse.config.people import OidcSection
 from inhouse.identity.claims import Expected, Identity, judge
 from inhouse.identity.jwk import Key
-from inhouse.identity.jwks import RETRY_S
-from inhouse.identity.jws import Denied, Jws, read_jws
+from inhouse.identity.jws import Denied, read_jws
 from inhouse.identity.refused import Reason, Refused
-from inhouse.identity.strict import NotStrict, json_object
-
-
-class Keys(Protocol):
-    """What knows the provider's keys: ProviderKeys."""
-
-    @property
-    def keys(self) -> Mapping[tuple[str, str], Key]: ...
-    @property
-    def good_until(self) -> float: ...
-    @property
-    def away_since(self) -> float | None: ...
-    async def renewed(self) -> bool: ...
+from inhouse.identity.signed import Keys, claims_of, key_of
 
 
 class Tokens:
@@ -82,48 +67,16 @@ class Tokens:
             return known
         try:
             jws = read_jws(token)
-            key = await self._key(jws, now)
+            key = await key_of(jws, self._keys, self._algorithms, now)
             if isinstance(key, Refused):
                 return key
             if not key.verifies(jws.signed, jws.signature):
                 return Refused(Reason.SIGNATURE, "the token's signature is not its issuer's")
-            identity = judge(_claims(jws), jws.typ, self._expected, now)
+            identity = judge(claims_of(jws), jws.typ, self._expected, now)
         except Denied as error:
             return Refused(error.reason, error.sentence)
         self._remember(token, now, key, identity)
         return identity
-
-    async def _key(self, jws: Jws, now: float) -> Key | Refused:
-        if jws.alg not in self._algorithms:
-            return Refused(Reason.ALGORITHM, "the token's 'alg' is none of oidc.algorithms")
-        key = self._known(jws, now)
-        if key is not None:
-            return key
-        if self._names_another_alg(jws, now):
-            return Refused(Reason.ALGORITHM, "the token's key is for another 'alg'")
-        newest = await self._keys.renewed()
-        key = self._known(jws, now)
-        if key is not None:
-            return key
-        if not newest or now >= self._keys.good_until or self._keys.away_since is not None:
-            return Refused(
-                Reason.PROVIDER,
-                "the keys of the token's issuer cannot be had now; try again soon",
-                RETRY_S,
-            )
-        return Refused(Reason.KEY, "the token's issuer has no such key")
-
-    def _known(self, jws: Jws, now: float) -> Key | None:
-        key = self._keys.keys.get((jws.kid, jws.alg))
-        if key is None or now >= key.until or now >= self._keys.good_until:
-            return None
-        return key
-
-    def _names_another_alg(self, jws: Jws, now: float) -> bool:
-        keys = self._keys.keys
-        if now >= self._keys.good_until or (jws.kid, jws.alg) in keys:
-            return False
-        return any(kid == jws.kid for kid, _ in keys)
 
     def _remember(self, token: bytes, now: float, key: Key, identity: Identity) -> None:
         if not self._most:
@@ -134,10 +87,3 @@ class Tokens:
         self._remembered.move_to_end(digest)
         while len(self._remembered) > self._most:
             self._remembered.popitem(last=False)
-
-
-def _claims(jws: Jws) -> dict[str, object]:
-    try:
-        return json_object(jws.payload)
-    except NotStrict as error:
-        raise Denied(Reason.MALFORMED, f"what the token says {error}") from error

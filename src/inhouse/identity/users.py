@@ -10,6 +10,7 @@ from inhouse.identity.ledger import Change, Ledger, because, iso, named, new_id,
 from inhouse.identity.policy import Pair
 from inhouse.store import grants as grant_store
 from inhouse.store import keys as key_store
+from inhouse.store import scim_users as scim_store
 from inhouse.store import teams as team_store
 from inhouse.store import users as store
 from inhouse.store.grants import StoredGrant
@@ -28,7 +29,7 @@ class Shown:
 
     user: StoredUser
     teams: tuple[str, ...]  # names
-    grants: tuple[StoredGrant, ...]  # that stand: the user's own, and their teams'
+    grants: tuple[StoredGrant, ...]  # that stand: the user's own, their teams' and groups'
     keys: tuple[StoredKey, ...]  # that are not revoked
     permissions: tuple[str, ...]
     broken: tuple[Pair, ...]  # pairs of [access] separate of which they have neither now
@@ -167,6 +168,11 @@ class Users:
             user = find_user(change.state, name)
             if user.active == active:
                 raise NegativeAnswer(f"{user.name} is {'active' if active else 'inactive'} already")
+            if active and scim_store.says_no(change.connection, user.id):
+                raise NegativeAnswer(
+                    f"the identity provider says that {user.name} has left; who is back is "
+                    "reactivated there"
+                )
             after = replace(user, active=active)
             _record(change, action, user, after, because(reason))
             store.update(change.connection, after)
@@ -174,11 +180,16 @@ class Users:
 
 
 def shown(state: State, user: StoredUser, separate: tuple[Pair, ...], now: float) -> Shown:
-    """A user with what they may do by this state, without the groups of a token."""
+    """A user with what they may do by this state, without what only a token says of groups."""
     view = View(state, separate)
     rights = view.rights(user.id, frozenset(), now)
     teams = view.teams_of.get(user.id, frozenset())
-    holders = {(grant_store.USER, user.id), *((grant_store.TEAM, each) for each in teams)}
+    groups = view.groups(user.id, ())
+    holders = {
+        (grant_store.USER, user.id),
+        *((grant_store.TEAM, each) for each in teams),
+        *((grant_store.GROUP, each) for each in groups),
+    }
     return Shown(
         user=user,
         teams=tuple(team.name for team in state.teams if team.id in teams),

@@ -4,10 +4,10 @@ import sqlalchemy as sa
 
 from inhouse.errors import NegativeAnswer
 from inhouse.store.pepper import proof_of
-from inhouse.store.tables import metadata, pepper, revision
+from inhouse.store.tables import metadata, pepper, revision, sessions
 
 ROWS_AT_ONCE = 1000
-_OWN = (pepper, revision)  # which each database has for itself
+_OWN = (pepper, revision, sessions)  # which each database has for itself
 
 
 def refuse_copy(source: sa.Connection, target: sa.Connection) -> None:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from inhouse.store.grants import StoredGrant, all_grants
 from inhouse.store.keys import StoredKey, all_keys
 from inhouse.store.roles import StoredRole, all_roles
+from inhouse.store.scim_groups import GroupMember, StoredGroup, all_group_members, all_groups
 from inhouse.store.teams import Membership, StoredTeam, all_memberships, all_teams
 from inhouse.store.users import StoredUser, all_users
 
@@ -21,6 +22,8 @@ class State:
     roles: tuple[StoredRole, ...] = ()
     grants: tuple[StoredGrant, ...] = ()
     keys: tuple[StoredKey, ...] = ()
+    groups: tuple[StoredGroup, ...] = ()  # that the identity provider provisions
+    group_members: tuple[GroupMember, ...] = ()
 
 
 def read_state(connection: sa.Connection) -> State:
@@ -31,4 +34,6 @@ def read_state(connection: sa.Connection) -> State:
         roles=tuple(all_roles(connection)),
         grants=tuple(all_grants(connection)),
         keys=tuple(all_keys(connection)),
+        groups=tuple(all_groups(connection)),
+        group_members=tuple(all_group_members(connection)),
     )

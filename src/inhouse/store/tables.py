@@ -13,7 +13,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0006"
 """The newest migration. A database that names another one is upgraded, or refused if newer."""
 
 metadata = MetaData()
@@ -188,4 +188,63 @@ review_items = Table(  # names as they were at the opening: a report tells of th
     Column("decided_by_name", String(256), nullable=True),
     Column("reason", String(1024), nullable=False),
     Column("ended", Float, nullable=True),  # when the grant had ended, as seen at the closing
+)
+
+scim_users = Table(  # persons whom the identity provider provisions, and its word about them
+    "scim_users",
+    metadata,
+    Column("user_id", String(32), ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("user_name", String(256), nullable=False),
+    Column("user_name_key", String(256), nullable=True, unique=True),  # folded; NULL: removed
+    Column("external_id", String(256), nullable=True, index=True),
+    Column("active", Boolean, nullable=False),  # the provider's word
+    Column("was_active", Boolean, nullable=False),  # what users.active was before its "no"
+    Column("profile", String, nullable=False),  # JSON: names and addresses, to be shown
+    Column("created", Float, nullable=False),
+    Column("modified", Float, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("removed", Float, nullable=True),  # it stays, hidden from the provider
+)
+
+scim_groups = Table(  # groups that the identity provider provisions
+    "scim_groups",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("name_key", String(256), nullable=False, unique=True),  # folded
+    Column("external_id", String(256), nullable=True, unique=True),
+    Column("created", Float, nullable=False),
+    Column("modified", Float, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+scim_members = Table(
+    "scim_members",
+    metadata,
+    Column("group_id", String(32), ForeignKey("scim_groups.id"), primary_key=True),
+    Column(
+        "user_id",
+        String(32),
+        ForeignKey("users.id", ondelete="CASCADE"),
+        primary_key=True,
+        index=True,
+    ),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),  # HMAC-SHA256 of the token
+    Column("issuer", String(256), nullable=False),  # with the subject: who logged in
+    Column("subject", String(256), nullable=False),
+    Column("name", String(256), nullable=False),  # to show; identifies nobody
+    Column("roles", String, nullable=False),  # JSON lists of names, as they were at login
+    Column("groups", String, nullable=False),
+    Column("provider_session", String(256), nullable=False),  # 'sid' there; empty: none was told
+    Column("created", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),  # now and then, not with every request
+    Column("idle_s", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("ended", Float, nullable=True),
 )

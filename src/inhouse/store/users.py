@@ -35,7 +35,7 @@ class StoredUser:
 def all_users(connection: sa.Connection) -> list[StoredUser]:
     """Every user, oldest first."""
     rows = connection.execute(sa.select(users).order_by(users.c.created, users.c.id)).all()
-    return [user for row in rows if (user := read(_user, row, "the user", row.id)) is not None]
+    return [user for row in rows if (user := read(user_of, row, "the user", row.id)) is not None]
 
 
 def insert(connection: sa.Connection, user: StoredUser) -> None:
@@ -74,7 +74,7 @@ def note_seen(connection: sa.Connection, seen: dict[str, float]) -> None:
         )
 
 
-def _user(row: sa.Row[Any]) -> StoredUser:
+def user_of(row: sa.Row[Any]) -> StoredUser:
     if row.kind not in (PERSON, SERVICE):
         raise ValueError("it is neither a person nor a service")
     return StoredUser(
