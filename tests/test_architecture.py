@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "inhouse"
 PLAIN = frozenset({"domain", "errors", "mac", "telemetry"})
-COMPOSITION = frozenset({"cli", "up", "process", "greeting", "__main__", "__init__"})
+COMPOSITION = frozenset({"cli", "up", "parts", "process", "greeting", "__main__", "__init__"})
 """What puts the rooms together may import any of them."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {

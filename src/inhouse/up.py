@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -20,33 +19,26 @@ from functools import partial
 
 import uvloop
 
-from inhouse import __version__
+from inhouse import __version__, parts
 from inhouse.audit.fingerprint import Fingerprinter
 from inhouse.audit.log import AuditLog
-from inhouse.audit.record import Started, Stopped
-from inhouse.audit.secrets import chain_key, fingerprint_key, mark_path
+from inhouse.audit.secrets import fingerprint_key
 from inhouse.config.schema import Config
 from inhouse.console.api import Api
 from inhouse.console.authenticate import KeyChannel
 from inhouse.console.call import Services
 from inhouse.console.routes import TABLE
 from inhouse.dlp.screen import Screener
-from inhouse.domain import EngineKind, Principal
-from inhouse.errors import AuditUnavailable, EngineError, UsageError
-from inhouse.fleet.engine import EngineProcess
+from inhouse.domain import Principal
+from inhouse.errors import UsageError
 from inhouse.gateway.admit import Queue
-from inhouse.gateway.connection import Connection
-from inhouse.gateway.http1 import Malformed
 from inhouse.gateway.limit import Limiter
 from inhouse.gateway.listener import Listener, bind
-from inhouse.gateway.listening import Listening
 from inhouse.gateway.operations import Operations
 from inhouse.gateway.origin import networks
-from inhouse.gateway.pipeline import Gateway, serve
-from inhouse.gateway.refuse import malformed_answer
+from inhouse.gateway.pipeline import Gateway
 from inhouse.gateway.screen import Screening
 from inhouse.gateway.settle import Meter
-from inhouse.gateway.tls import Certificates
 from inhouse.greeting import Greeting
 from inhouse.identity.actor import Actor
 from inhouse.identity.jwks import ProviderKeys
@@ -55,19 +47,15 @@ from inhouse.identity.tokens import Tokens
 from inhouse.identity.watch import KeyWatcher
 from inhouse.process import (
     Signals,
-    connections_within,
     locked,
     locked_log,
     raise_open_files,
 )
 from inhouse.telemetry import Metrics, configure_logging
-from inhouse.upstream.pool import Pool, Target
-from inhouse.upstream.probe import Prober
+from inhouse.upstream.pool import Pool
 
 log = logging.getLogger("inhouse")
 
-ENGINE_START_S = 600.0  # a large model is read from a disk
-ENGINE_GRACE_S = 5.0
 SETTLE_S = 10.0  # for running engines to answer their first probe; they may come later
 SETTLE_POLL_S = 0.02
 
@@ -182,9 +170,9 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         metrics = Metrics()
         metrics.build.labels(__version__).set(1)
-        audit = await stack.enter_async_context(_audit(config))
-        keys = await stack.enter_async_context(_keys(config))
-        provider = await stack.enter_async_context(_provider(config))
+        audit = await stack.enter_async_context(parts.audit(config))
+        keys = await stack.enter_async_context(parts.keys(config))
+        provider = await stack.enter_async_context(parts.provider(config))
         gateway, operations, api = _put_together(config, metrics, audit, keys, provider)
         stack.push_async_callback(api.stop)
         operations.watch_keys(lambda: keys.away_since)
@@ -193,11 +181,11 @@ async def running(
             metrics.provider_good.set_function(partial(getattr, provider, "good_until"))
         metrics.break_glass.set_function(keys.break_glass)
         front = await stack.enter_async_context(
-            _listening(config, clients, admin, gateway, operations)
+            parts.listening(config, clients, admin, gateway, operations)
         )
         greeting.listening(clients, admin)
-        await stack.enter_async_context(_engines(config, gateway.pool, greeting))
-        await stack.enter_async_context(_probes(config, gateway, metrics))
+        await stack.enter_async_context(parts.engines(config, gateway.pool, greeting))
+        await stack.enter_async_context(parts.probes(config, gateway, metrics))
         stack.push_async_callback(_drain, config, front, operations)
         yield Platform(config, gateway.pool, operations, keys)
 
@@ -209,54 +197,6 @@ async def _drain(config: Config, front: Listener, operations: Operations) -> Non
     cut = await front.stop(limit_s)
     if cut:
         log.warning("%d requests were cut off after %g s", cut, limit_s)
-
-
-@contextlib.asynccontextmanager
-async def _audit(config: Config) -> AsyncIterator[AuditLog]:
-    audit = await AuditLog.open(
-        config.audit_directory,
-        chain_key(config),
-        segment_bytes=config.settings.audit.segment_bytes,
-        clock=time.time,
-        close_open=True,
-        longest_s=config.settings.gateway.request_timeout_s,
-        mark=mark_path(config),
-    )
-    try:
-        await audit.write(Started(time.time(), "gateway", __version__, os.getpid()))
-        try:
-            yield audit
-        except BaseException:  # a start that was refused ended as it should, too
-            with contextlib.suppress(AuditUnavailable):
-                await audit.write(Stopped(time.time(), "gateway", os.getpid()))
-            raise
-        await audit.write(Stopped(time.time(), "gateway", os.getpid()))
-    finally:
-        audit.close()
-
-
-@contextlib.asynccontextmanager
-async def _keys(config: Config) -> AsyncIterator[KeyWatcher]:
-    watcher = await asyncio.to_thread(KeyWatcher, config)  # a database may let us wait
-    await asyncio.to_thread(watcher.start)
-    try:
-        yield watcher
-    finally:
-        await asyncio.to_thread(watcher.stop)
-
-
-@contextlib.asynccontextmanager
-async def _provider(config: Config) -> AsyncIterator[ProviderKeys | None]:
-    """The keys of the identity provider, followed; None where there is none."""
-    if not config.settings.oidc.issuer:
-        yield None
-        return
-    keys = ProviderKeys(config)
-    keys.start()
-    try:
-        yield keys
-    finally:
-        await asyncio.to_thread(keys.stop)
 
 
 def _put_together(
@@ -294,106 +234,3 @@ def _put_together(
     services = Services(config, pool, keys.follow)
     api = Api(TABLE, services, [KeyChannel(directory.check)], acting, audit)
     return gateway, Operations(pool, audit, metrics, time.time, gateway.date, api), api
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    config: Config,
-    clients: socket.socket,
-    admin: socket.socket,
-    gateway: Gateway,
-    operations: Operations,
-) -> AsyncIterator[Listener]:
-    section = config.settings.gateway
-
-    def malformed(connection: Connection, error: Malformed) -> bytes:
-        operations.malformed()
-        return malformed_answer(error, gateway.clock())
-
-    shared = Listening(
-        partial(serve, gateway=gateway),
-        malformed,
-        head_timeout_s=section.head_timeout_s,
-        body_timeout_s=section.body_timeout_s,
-        body_bytes_per_s=section.body_bytes_per_s,
-        idle_timeout_s=section.idle_timeout_s,
-        request_timeout_s=section.request_timeout_s,
-        write_timeout_s=section.write_timeout_s,
-        max_connections=connections_within(section.max_connections),
-    )
-    operations.watch_connections(lambda: shared.open)
-    front = Listener(clients, shared, _certificates(config))
-    back = Listener(admin, Listening(operations.serve, malformed, max_connections=256))
-    try:
-        await front.start()
-        await back.start()
-        yield front
-    finally:
-        await front.stop(0)
-        await back.stop(0)
-
-
-def _certificates(config: Config) -> Certificates | None:
-    tls = config.settings.tls
-    if tls.self_signed:
-        from inhouse.gateway import local_ca  # makes keys, which few starts need
-
-        host = config.settings.gateway.listen.rpartition(":")[0].strip("[]")
-        renew = partial(local_ca.ensure, config.data / "tls", host, tls.names)
-        return Certificates(*renew(), renew)
-    return Certificates(*config.tls_files) if config.tls_files else None
-
-
-@contextlib.asynccontextmanager
-async def _engines(config: Config, pool: Pool, greeting: Greeting) -> AsyncIterator[None]:
-    """The embedded engines, started side by side, watched until the end."""
-    async with contextlib.AsyncExitStack() as stack:
-        starting = []
-        for name, model in config.models.items():
-            for target in pool.of(name):
-                if target.kind is EngineKind.EMBEDDED:
-                    log_path = config.data / "log" / f"engine-{name.replace('/', '_')}.log"
-                    process = EngineProcess(
-                        target.engine, model.task, log_path, withheld=config.secret_variables
-                    )
-                    stack.push_async_callback(process.stop, ENGINE_GRACE_S)
-                    starting.append(_start(process, target, greeting))
-        await asyncio.gather(*starting)
-        yield
-
-
-async def _start(process: EngineProcess, target: Target, greeting: Greeting) -> None:
-    began = time.monotonic()
-    greeting.loading(target.engine)
-    try:
-        target.attach(await process.start(ENGINE_START_S), process.api_key)
-    except EngineError as error:
-        raise UsageError(str(error)) from error
-    greeting.loaded(target.name, time.monotonic() - began)
-    process.watch(
-        target.detach,
-        lambda url: target.attach(url, process.api_key),
-    )
-
-
-@contextlib.asynccontextmanager
-async def _probes(config: Config, gateway: Gateway, metrics: Metrics) -> AsyncIterator[None]:
-    def changed(target: Target) -> None:
-        health = target.health
-        metrics.engine_up.labels(target.name).set(health.up)
-        level = logging.INFO if health.up else logging.WARNING
-        why = f": {health.reason}" if health.reason else ""
-        log.log(level, "engine %s is %s%s", target.name, health.state.value, why)
-        for queue in gateway.queues.values():
-            queue.wake()
-
-    for target in gateway.pool.every():
-        metrics.engine_up.labels(target.name).set(0)
-        target.changed = changed
-    prober = Prober(gateway.pool, config.settings.upstream)
-    prober.start()
-    try:
-        yield
-    finally:
-        await prober.stop()
-        gateway.pool.close()
