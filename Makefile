@@ -9,7 +9,7 @@ PYTHON := "$(HERE)/.venv/bin/python" -P
 IN := cd "$(HERE)" &&
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' "$(HERE)/Makefile"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' "$(HERE)/Makefile"
 
 up: models  ## a private LLM on 127.0.0.1:8080; ARGS="--data DIR" and others pass through
 	@exec $(PYTHON) -m inhouse up $(ARGS)
@@ -42,6 +42,9 @@ fmt: dev  ## format, and mend what lint can mend
 bench: dev  ## Inhouse against its peers, on this machine; results in bench/results/
 	@$(IN) bench/run $(ARGS)
 
+bench-identity: dev  ## what a key, a token and a decision cost, beside what they may
+	@$(IN) .venv/bin/python -m bench.identity
+
 lock: install  ## pin the requirements anew, with hashes; ARGS=--upgrade for newer versions
 	@$(IN) .venv/bin/python -m pip install --quiet --require-hashes -r requirements/lock.txt
 	@$(IN) scripts/lock $(ARGS)
@@ -49,4 +52,4 @@ lock: install  ## pin the requirements anew, with hashes; ARGS=--upgrade for new
 clean:  ## take away what was installed and made here
 	@$(IN) rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
-.PHONY: help up install models dev test check fmt bench lock clean
+.PHONY: help up install models dev test check fmt bench bench-identity lock clean

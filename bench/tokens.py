@@ -44,6 +44,7 @@ class Published:
     def __init__(self) -> None:
         self.keys: Mapping[tuple[str, str], Key] = {
             ("k", "RS256"): Key("RS256", RsaKey(RSA.public_key())),
+            ("k", "PS256"): Key("PS256", RsaKey(RSA.public_key())),
             ("k", "ES256"): Key("ES256", EcKey(EC.public_key())),
             ("k", "EdDSA"): Key("EdDSA", EdKey(ED.public_key())),
         }
@@ -77,6 +78,8 @@ def token(alg: str, number: int) -> bytes:
 def _signature(alg: str, signed: bytes) -> bytes:
     if alg == "RS256":
         return RSA.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    if alg == "PS256":
+        return RSA.sign(signed, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
     if alg == "EdDSA":
         return ED.sign(signed)
     r, s = decode_dss_signature(EC.sign(signed, ec.ECDSA(hashes.SHA256())))
@@ -127,7 +130,7 @@ async def main() -> None:
     costs = {
         "remembered": await remembered(Tokens(section(), Published()), one),
         f"remembered, one of {MANY}": await remembered(Tokens(section(), Published()), many),
-    } | {f"new, {alg}": await new(alg) for alg in ("RS256", "ES256", "EdDSA")}
+    } | {f"new, {alg}": await new(alg) for alg in ("RS256", "PS256", "ES256", "EdDSA")}
     print(
         json.dumps(
             {

@@ -1,17 +1,26 @@
 """A provider's published keys: which are taken, and what is said of the others."""
 
+import math
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.identity.checking import Published, refusal
-from tests.identity.minting import Signer, good, signer, whole
+from tests.identity.minting import Signer, b64, good, signer, whole
 
 from inhouse.config.oidc import ALGORITHMS
 from inhouse.identity.jwk import read_keys
 from inhouse.identity.strict import NotStrict
+from inhouse.identity.weak import (
+    P25519,
+    ROCA,
+    SMALL,
+    SMALL_ORDER,
+    weakness_of_ed25519,
+    weakness_of_rsa,
+)
 
 RS = signer("rsa", "RS256")
 ES = signer("ec", "ES256")
@@ -77,6 +86,67 @@ def test_a_weak_exponent_is_refused(exponent: int) -> None:
 def test_an_exponent_that_is_even_or_a_modulus_too_large_is_refused() -> None:
     assert "malformed" in left_out(RS.jwk(e=whole(65538)))
     assert "8193 bits" in left_out(RS.jwk(n=whole((1 << 8192) + 1)))
+
+
+def test_a_modulus_with_a_small_factor_is_refused() -> None:
+    for factor in (2, 3, 17, 997):
+        number = factor * (1 << 2047 | 1)
+        said = left_out(RS.jwk(n=whole(number)))
+        assert "has a small factor" in said or "malformed" in said, factor
+
+
+def roca() -> int:
+    """A modulus of the form that the broken library gave its keys."""
+    product = math.prod(ROCA)
+    start = pow(65537, 12345, product)
+    at = start + product * ((1 << 2047) // product)
+    while at % 2 == 0 or math.gcd(at, SMALL) != 1:
+        at += product
+    return at
+
+
+def test_a_modulus_of_a_broken_library_is_refused() -> None:
+    assert "CVE-2017-15361" in left_out(RS.jwk(n=whole(roca())))
+    other = roca()
+    while math.gcd(other, SMALL) != 1 or other % 11 in (1, 10):
+        other += 2 * math.prod(ROCA[1:])  # the same modulo all of the primes but the first
+    assert Published(RS.jwk(n=whole(other))).keys
+
+
+def test_factors_that_are_next_to_each_other_are_refused() -> None:
+    first = (3 << 1022) + 1
+    while math.gcd(first, SMALL) != 1 or math.gcd(first + 30, SMALL) != 1:
+        first += 2
+    assert "next to each other" in left_out(RS.jwk(n=whole(first * (first + 30))))
+    assert "next to each other" in left_out(RS.jwk(n=whole(first * first)))
+
+
+def test_keys_of_honest_making_are_not_called_weak() -> None:
+    for bits in (2048, 2048, 2048, 3072):
+        number = rsa.generate_private_key(65537, bits).public_key().public_numbers().n
+        assert weakness_of_rsa(number) is None
+    for _ in range(200):
+        public = ed25519.Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+        assert weakness_of_ed25519(public) is None
+
+
+def small_points() -> list[bytes]:
+    """The fourteen ways to write the eight points of small order, with and without their sign."""
+    values = [*SMALL_ORDER, P25519, P25519 + 1]
+    return [(y | sign << 255).to_bytes(32, "little") for y in values for sign in (0, 1)]
+
+
+@pytest.mark.parametrize("point", small_points(), ids=bytes.hex)
+async def test_an_ed25519_key_of_small_order_is_refused(point: bytes) -> None:
+    said = left_out(ED.jwk(x=b64(point).decode()))
+    assert "small order" in said or "its one form" in said or "malformed" in said
+
+
+def test_with_a_key_of_small_order_anybody_could_sign() -> None:
+    """Which is why: the library itself takes such a signature, whatever was signed."""
+    neutral = (1).to_bytes(32, "little")
+    key = ed25519.Ed25519PublicKey.from_public_bytes(neutral)
+    key.verify(neutral + bytes(32), b"whatever")
 
 
 def test_a_point_that_is_not_on_the_curve_is_refused() -> None:

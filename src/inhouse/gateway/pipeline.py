@@ -101,7 +101,7 @@ async def _serve(exchange: Exchange, gateway: Gateway, entry: Entry) -> None:
     head = exchange.head
     route = routes.find(head.method, head.path)
     entry.route = route.path
-    if route.does is routes.Listing.GREETING:
+    if route.needs is routes.Needs.NOTHING:
         await listing.greet(exchange, gateway.date.at(entry.began))
         return
     try:

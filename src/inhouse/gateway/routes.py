@@ -1,4 +1,4 @@
-"""Every path that the gateway serves, matched on the raw bytes of the request.
+"""Every path that the gateway serves, what it needs, matched on the raw bytes of the request.
 
 A path that is not here does not exist. Management verbs of Ollama (pull, push, create, copy,
 delete, blobs) are absent on purpose: a client asks models, it does not manage them.
@@ -23,14 +23,23 @@ class Listing(enum.Enum):
     GREETING = "greeting"
 
 
+class Needs(enum.Enum):
+    """What a request must have. Whoever has less is refused; docs/access.md has it by role."""
+
+    NOTHING = "nothing"
+    CREDENTIAL = "a credential"  # what is shown is what it may use
+    USE = "models:use"  # for the model, over the dialect, for the purpose
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a path is: the dialect spoken there, and what it does."""
+    """What a path is: the dialect spoken there, what it does, and what that needs."""
 
     path: str
     dialect: Dialect
     does: Operation | Listing
     methods: frozenset[bytes]
+    needs: Needs
 
 
 _POST = frozenset({b"POST"})
@@ -40,28 +49,33 @@ _MODEL_PREFIX = b"/v1/models/"
 ROUTES: dict[bytes, Route] = {
     route.path.encode(): route
     for route in (
-        Route("/v1/chat/completions", Dialect.OPENAI, Operation.CHAT, _POST),
-        Route("/v1/completions", Dialect.OPENAI, Operation.COMPLETION, _POST),
-        Route("/v1/responses", Dialect.OPENAI, Operation.RESPONSE, _POST),
-        Route("/v1/embeddings", Dialect.OPENAI, Operation.EMBEDDING, _POST),
-        Route("/v1/models", Dialect.OPENAI, Listing.OPENAI_MODELS, _GET),
-        Route("/v1/messages", Dialect.ANTHROPIC, Operation.MESSAGE, _POST),
-        Route("/v1/messages/count_tokens", Dialect.ANTHROPIC, Operation.COUNT_TOKENS, _POST),
-        Route("/api/chat", Dialect.OLLAMA, Operation.OLLAMA_CHAT, _POST),
-        Route("/api/generate", Dialect.OLLAMA, Operation.OLLAMA_GENERATE, _POST),
-        Route("/api/embed", Dialect.OLLAMA, Operation.OLLAMA_EMBED, _POST),
-        Route("/api/embeddings", Dialect.OLLAMA, Operation.OLLAMA_EMBEDDING, _POST),
-        Route("/api/tags", Dialect.OLLAMA, Listing.OLLAMA_TAGS, _GET),
-        Route("/api/show", Dialect.OLLAMA, Listing.OLLAMA_SHOW, _POST),
-        Route("/api/ps", Dialect.OLLAMA, Listing.OLLAMA_PS, _GET),
-        Route("/api/version", Dialect.OLLAMA, Listing.OLLAMA_VERSION, _GET),
-        Route("/", Dialect.OLLAMA, Listing.GREETING, _GET),
+        Route("/v1/chat/completions", Dialect.OPENAI, Operation.CHAT, _POST, Needs.USE),
+        Route("/v1/completions", Dialect.OPENAI, Operation.COMPLETION, _POST, Needs.USE),
+        Route("/v1/responses", Dialect.OPENAI, Operation.RESPONSE, _POST, Needs.USE),
+        Route("/v1/embeddings", Dialect.OPENAI, Operation.EMBEDDING, _POST, Needs.USE),
+        Route("/v1/models", Dialect.OPENAI, Listing.OPENAI_MODELS, _GET, Needs.CREDENTIAL),
+        Route("/v1/messages", Dialect.ANTHROPIC, Operation.MESSAGE, _POST, Needs.USE),
+        Route(
+            "/v1/messages/count_tokens", Dialect.ANTHROPIC, Operation.COUNT_TOKENS, _POST, Needs.USE
+        ),
+        Route("/api/chat", Dialect.OLLAMA, Operation.OLLAMA_CHAT, _POST, Needs.USE),
+        Route("/api/generate", Dialect.OLLAMA, Operation.OLLAMA_GENERATE, _POST, Needs.USE),
+        Route("/api/embed", Dialect.OLLAMA, Operation.OLLAMA_EMBED, _POST, Needs.USE),
+        Route("/api/embeddings", Dialect.OLLAMA, Operation.OLLAMA_EMBEDDING, _POST, Needs.USE),
+        Route("/api/tags", Dialect.OLLAMA, Listing.OLLAMA_TAGS, _GET, Needs.CREDENTIAL),
+        Route("/api/show", Dialect.OLLAMA, Listing.OLLAMA_SHOW, _POST, Needs.CREDENTIAL),
+        Route("/api/ps", Dialect.OLLAMA, Listing.OLLAMA_PS, _GET, Needs.CREDENTIAL),
+        Route("/api/version", Dialect.OLLAMA, Listing.OLLAMA_VERSION, _GET, Needs.CREDENTIAL),
+        Route("/", Dialect.OLLAMA, Listing.GREETING, _GET, Needs.NOTHING),
     )
 }
 ALLOWED = b"GET, HEAD, POST"
 """The methods that any path takes, as `Allow` lists them."""
 
-_ONE_MODEL = Route("/v1/models/{model}", Dialect.OPENAI, Listing.OPENAI_MODEL, _GET)
+_ONE_MODEL = Route(
+    "/v1/models/{model}", Dialect.OPENAI, Listing.OPENAI_MODEL, _GET, Needs.CREDENTIAL
+)
+EVERY = (*ROUTES.values(), _ONE_MODEL)
 
 
 def find(method: bytes, path: bytes) -> Route:

@@ -18,7 +18,7 @@ MAX_VALUES = 1000  # roles, groups or scopes in one token
 LAST_SECOND = 253_402_300_799  # of the year 9999
 CLIENT = (("azp",), ("client_id",), ("cid",), ("appid",))  # RFC 9068, Keycloak, Okta, Entra ID v1
 TOKEN_ID = (("jti",), ("uti",))  # Entra ID says uti
-OF_ID_TOKENS = ("at_hash", "c_hash", "s_hash")
+OF_OTHER_TOKENS = ("at_hash", "c_hash", "s_hash", "events")  # ID tokens; logout tokens
 OF_ACCESS_TOKENS = ("scope", "scp", "client_id", "cid", "appid", "azpacr")
 
 Path = tuple[str, ...]
@@ -100,15 +100,16 @@ def _check_kind(claims: Mapping[str, Any], typ: str, expected: Expected) -> None
     """It is an access token, and anybody's who has it.
 
     RFC 9068 says so in the header; Keycloak in `typ`, Cognito in `token_use`. Of the others, a
-    token that has what ID tokens have, or nothing of what access tokens have, is none.
+    token that has what ID tokens or logout tokens have, or nothing of what access tokens have, is
+    none.
     """
     if typ not in expected.types:
         raise Denied(Reason.KIND, "the token's 'typ' is none of oidc.token_types")
     if claims.get("typ", "Bearer") != "Bearer" or claims.get("token_use", "access") != "access":
         raise Denied(Reason.KIND, "the token is no access token")
     said = typ == "at+jwt" or "typ" in claims or "token_use" in claims
-    of_id_tokens = any(name in claims for name in OF_ID_TOKENS) or (not said and "nonce" in claims)
-    if of_id_tokens or not (said or any(name in claims for name in OF_ACCESS_TOKENS)):
+    others = any(name in claims for name in OF_OTHER_TOKENS) or (not said and "nonce" in claims)
+    if others or not (said or any(name in claims for name in OF_ACCESS_TOKENS)):
         raise Denied(Reason.KIND, "the token may be an ID token; send the access token")
     if "cnf" in claims:
         raise Denied(Reason.KIND, "the token is bound to a key of its sender, which is not checked")

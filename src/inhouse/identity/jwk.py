@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from inhouse.identity.strict import NotStrict, from_base64url
+from inhouse.identity.weak import weakness_of_ed25519, weakness_of_rsa
 
 MAX_KEYS = 100
 MAX_KID_CHARS = 256
@@ -180,7 +181,9 @@ def _verifier(jwk: dict[str, Any]) -> tuple[list[list[str]], Verifier]:
             return [[alg]], EcKey(ec.EllipticCurvePublicNumbers(x, y, curve).public_key())
         case "OKP", "Ed25519":
             raw = _member(jwk, "x")
-            return [["EdDSA", "Ed25519"]], EdKey(ed25519.Ed25519PublicKey.from_public_bytes(raw))
+            key = ed25519.Ed25519PublicKey.from_public_bytes(raw)
+            _refuse(weakness_of_ed25519(raw))
+            return [["EdDSA", "Ed25519"]], EdKey(key)
     raise Unusable("is of a type that is not used here", notable=False)
 
 
@@ -192,7 +195,14 @@ def _rsa(jwk: dict[str, Any]) -> RsaKey:
         )
     if e < LEAST_RSA_EXPONENT:
         raise Unusable(f"has the exponent {e}; it must be {LEAST_RSA_EXPONENT} at least")
-    return RsaKey(rsa.RSAPublicNumbers(e, n).public_key())
+    key = RsaKey(rsa.RSAPublicNumbers(e, n).public_key())
+    _refuse(weakness_of_rsa(n))
+    return key
+
+
+def _refuse(weakness: str | None) -> None:
+    if weakness is not None:
+        raise Unusable(f"{weakness}; replace it at the provider")
 
 
 def _bound(named: object, families: list[list[str]], allowed: Collection[str]) -> list[str]:
