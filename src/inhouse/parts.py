@@ -28,9 +28,7 @@ from inhouse.gateway.tls import Certificates
 from inhouse.greeting import Greeting
 from inhouse.identity.jwks import ProviderKeys
 from inhouse.identity.watch import KeyWatcher
-from inhouse.process import (
-    connections_within,
-)
+from inhouse.process import connections_within
 from inhouse.telemetry import Metrics
 from inhouse.upstream.pool import Pool, Target
 from inhouse.upstream.probe import Prober

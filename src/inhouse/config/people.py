@@ -95,7 +95,7 @@ class OidcSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScimSection:
-    """Persons and groups that the identity provider provisions: docs/scim.md."""
+    """Persons and groups that the identity provider provisions: docs/scim.md. Not served yet."""
 
     subject: str = key(
         "externalId",
@@ -106,7 +106,8 @@ class ScimSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginSection:
-    """Login of people at the provider of [oidc]. Off while `client_id` is empty."""
+    """Login of people at the provider of [oidc]. Off while `client_id` is empty. Not served
+    yet."""
 
     client_id: str = key("", "what the provider calls the console; not that of [oidc] audiences")
     client_secret: Secret = key(Secret(""), "its secret there; empty for a public client")
@@ -138,7 +139,8 @@ class LoginSection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyLoginSection:
     """People whom a proxy in front has logged in, as oauth2-proxy does. Off while `listen` is
-    empty: identity headers then mean nothing, as they mean nothing on every other listener."""
+    empty: identity headers then mean nothing, as they mean nothing on every other listener. Not
+    served yet."""
 
     listen: str = key("", "address and port for the authenticating proxy, and for nothing else")
     peers: list[str] = key([], "addresses or networks of the proxy; needed with `listen`")
