@@ -8,7 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, moment_or_none, names_or_none, read, text, written
+from inhouse.store.rows import (
+    moment,
+    moment_or_none,
+    names_or_none,
+    read,
+    text,
+    text_or_none,
+    written,
+)
 from inhouse.store.tables import grants
 
 USER = "user"
@@ -98,5 +106,5 @@ def _grant(row: sa.Row[Any]) -> StoredGrant:
         purposes=names_or_none(row.purposes),
         expires=moment_or_none(row.expires),
         revoked=moment_or_none(row.revoked),
-        revoked_by=None if row.revoked_by is None else text(row.revoked_by),
+        revoked_by=text_or_none(row.revoked_by),
     )

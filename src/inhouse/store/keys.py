@@ -8,7 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, moment_or_none, names_or_none, read, text, written
+from inhouse.store.rows import (
+    moment,
+    moment_or_none,
+    names_or_none,
+    read,
+    text,
+    text_or_none,
+    written,
+)
 from inhouse.store.tables import api_key_secrets, api_keys
 
 DIGEST_BYTES = 32
@@ -130,7 +138,7 @@ def _key(secrets: dict[str, list[StoredSecret]], row: sa.Row[Any]) -> StoredKey:
         revoked=moment_or_none(row.revoked),
         last_used=moment_or_none(row.last_used),
         secrets=tuple(sorted(secrets.get(row.id, ()), key=attrgetter("created"))),
-        owner_id=None if row.owner_id is None else text(row.owner_id),
+        owner_id=text_or_none(row.owner_id),
         dialects=names_or_none(row.dialects),
         purposes=names_or_none(row.purposes),
     )

@@ -5,7 +5,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, moment_or_none, names_or_none, read, text, written
+from inhouse.store.rows import (
+    moment,
+    moment_or_none,
+    names_or_none,
+    read,
+    text,
+    text_or_none,
+    written,
+)
 from inhouse.store.tables import access_requests as requests
 
 OPEN = "open"
@@ -83,7 +91,7 @@ def _request(row: sa.Row[Any]) -> StoredRequest:
         until=moment_or_none(row.until),
         state=row.state,
         decided=moment_or_none(row.decided),
-        decided_by=None if row.decided_by is None else text(row.decided_by),
-        note=None if row.note is None else text(row.note),
-        grant_id=None if row.grant_id is None else text(row.grant_id),
+        decided_by=text_or_none(row.decided_by),
+        note=text_or_none(row.note),
+        grant_id=text_or_none(row.grant_id),
     )

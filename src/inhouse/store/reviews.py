@@ -9,7 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, moment_or_none, names, names_or_none, read, text, truth
+from inhouse.store.rows import (
+    moment,
+    moment_or_none,
+    names,
+    names_or_none,
+    read,
+    text,
+    text_or_none,
+    truth,
+)
 from inhouse.store.rows import written as listed
 from inhouse.store.tables import review_items as items
 from inhouse.store.tables import reviews
@@ -182,11 +191,11 @@ def _review(row: sa.Row[Any]) -> StoredReview:
         reviewers=names_or_none(row.reviewers),
         reviewer_names=names_or_none(row.reviewer_names),
         closed=moment_or_none(row.closed),
-        closed_by=_text_or_none(row.closed_by),
-        closed_by_name=_text_or_none(row.closed_by_name),
-        note=_text_or_none(row.note),
-        json_sha256=_text_or_none(row.json_sha256),
-        csv_sha256=_text_or_none(row.csv_sha256),
+        closed_by=text_or_none(row.closed_by),
+        closed_by_name=text_or_none(row.closed_by_name),
+        note=text_or_none(row.note),
+        json_sha256=text_or_none(row.json_sha256),
+        csv_sha256=text_or_none(row.csv_sha256),
     )
 
 
@@ -215,12 +224,8 @@ def _item(row: sa.Row[Any]) -> StoredItem:
         last_used=moment_or_none(row.last_used),
         decision=row.decision,
         decided=moment_or_none(row.decided),
-        decided_by=_text_or_none(row.decided_by),
-        decided_by_name=_text_or_none(row.decided_by_name),
+        decided_by=text_or_none(row.decided_by),
+        decided_by_name=text_or_none(row.decided_by_name),
         reason=text(row.reason),
         ended=moment_or_none(row.ended),
     )
-
-
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else text(value)

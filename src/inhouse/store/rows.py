@@ -40,6 +40,10 @@ def text(value: object) -> str:
     raise ValueError("a name of it is no text")
 
 
+def text_or_none(value: object) -> str | None:
+    return None if value is None else text(value)
+
+
 def truth(value: object) -> bool:
     if value in (True, False):
         return bool(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, read, text
+from inhouse.store.rows import moment, read, text, text_or_none
 from inhouse.store.scim_users import Sought, folded, in_parts
 from inhouse.store.tables import scim_groups, scim_members, users
 
@@ -202,7 +202,7 @@ def _group(row: sa.Row[Any]) -> StoredGroup:
     return StoredGroup(
         id=text(row.id),
         name=text(row.name),
-        external_id=None if row.external_id is None else text(row.external_id),
+        external_id=text_or_none(row.external_id),
         created=moment(row.created),
         modified=moment(row.modified),
         version=int(row.version),

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, moment_or_none, text, truth
+from inhouse.store.rows import moment, moment_or_none, text, text_or_none, truth
 from inhouse.store.tables import scim_groups, scim_members, scim_users, users
 from inhouse.store.users import StoredUser, user_of
 
@@ -189,7 +189,7 @@ def _provisioned(row: sa.Row[Any]) -> ProvisionedUser:
     return ProvisionedUser(
         user=user_of(row),
         user_name=text(row.scim_user_name),
-        external_id=None if row.scim_external_id is None else text(row.scim_external_id),
+        external_id=text_or_none(row.scim_external_id),
         active=truth(row.scim_active),
         was_active=truth(row.scim_was_active),
         profile=text(row.scim_profile),

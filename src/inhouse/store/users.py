@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inhouse.store.rows import moment, moment_or_none, read, text, truth
+from inhouse.store.rows import moment, moment_or_none, read, text, text_or_none, truth
 from inhouse.store.tables import users
 
 PERSON = "person"
@@ -83,7 +83,7 @@ def user_of(row: sa.Row[Any]) -> StoredUser:
         issuer=text(row.issuer),
         subject=text(row.subject),
         name=text(row.name),
-        email=None if row.email is None else text(row.email),
+        email=text_or_none(row.email),
         active=truth(row.active),
         created=moment(row.created),
         last_seen=moment_or_none(row.last_seen),
