@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inhouse.config.cli import JsonOption
+from inhouse.identity.terminal import iso
 
 if TYPE_CHECKING:
     from inhouse.identity.tokenfile import Kept
@@ -65,7 +66,7 @@ def login(
     path = tokenfile.place()
     if print_token:
         kept = _current(path)
-        shown = {"access_token": kept.access_token, "expires": _iso(kept.expires)}
+        shown = {"access_token": kept.access_token, "expires": iso(kept.expires)}
         print(json_module.dumps(shown) if json else kept.access_token)
         return
     kept = _logged_in(path, issuer, client_id, scope, browser, consent, wait)
@@ -169,9 +170,5 @@ def _plain(kept: "Kept") -> dict[str, str | list[str]]:
         "subject": kept.subject,
         "name": kept.name,
         "groups": kept.groups,
-        "expires": _iso(kept.expires),
+        "expires": iso(kept.expires),
     }
-
-
-def _iso(at: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
