@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,15 @@ def test_a_second_up_is_refused_though_the_lock_was_taken_away(data: Path) -> No
     assert "is in use by another 'inhouse up' (process unknown)" in second.stderr
 
 
+@pytest.fixture
+def sighup_heeded() -> Iterator[None]:
+    """Whoever runs the tests may ignore SIGHUP (nohup), and what they start would, too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("sighup_heeded")
 def test_a_closed_terminal_ends_it_as_sigterm_does(data: Path) -> None:
     with started(data, embedded()) as running:
         running.process.send_signal(signal.SIGHUP)
